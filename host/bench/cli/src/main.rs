@@ -1,0 +1,2 @@
+//! Command-line front of the bench.
+fn main() {}

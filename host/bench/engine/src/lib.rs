@@ -1,0 +1,1 @@
+//! Cases, phases, deadlines and verdicts.

@@ -1,0 +1,1 @@
+//! Rig, ICS and assumption files: model, diagnostics, schema, locks, discovery.

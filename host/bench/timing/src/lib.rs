@@ -1,0 +1,1 @@
+//! The bench clock, uncertainty, decision rules and distributions.

@@ -1,0 +1,1 @@
+//! The gateway's measuring core: registration grid, value lists, status words; sans-IO.

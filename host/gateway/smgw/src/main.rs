@@ -1,0 +1,2 @@
+//! The reference Smart Meter Gateway process.
+fn main() {}

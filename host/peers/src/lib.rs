@@ -1,0 +1,1 @@
+//! The other side of every gateway interface: meters, EMT, CLS, HAN client.

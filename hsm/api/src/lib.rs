@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The security module seen as one trait: what the gateway of TR-03109-2 asks of it, whatever plays it.
+//!
+//! Split of work per TR-03109-1 detail specifications §13.4: the module holds private keys, agrees,
+//! signs, verifies and gives randomness; hashing, key derivation and bulk ciphers stay outside.
+//! Points are uncompressed (TR-03116-3 §2), signatures plain `r || s` (TR-03111 §5.2.1).
+
+mod curve;
+mod error;
+
+use std::fmt;
+
+pub use curve::Curve;
+pub use error::{Fault, ModuleError};
+use zeroize::Zeroizing;
+
+/// Name of a key inside a module (the PKCS#11 label, the card's key reference).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct KeyId(pub String);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a key may be used for; a module refuses everything else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyUsage {
+    /// ECDSA signatures (TLS and SIG keys).
+    Sign,
+    /// Static key agreement ECKA-EG (ENC keys).
+    Agree,
+}
+
+/// A public key: its curve and the uncompressed point `04 || X || Y`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PublicKey {
+    /// The curve the point lies on.
+    pub curve: Curve,
+    /// `04 || X || Y`, `1 + 2 * curve.field_len()` bytes.
+    pub point: Vec<u8>,
+}
+
+/// The X coordinate of an agreed point, `curve.field_len()` bytes, wiped on drop.
+pub struct SharedSecret(pub Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret(..)")
+    }
+}
+
+/// What a module says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Capabilities {
+    /// Manufacturer, model and serial number as the module reports them.
+    pub name: String,
+    /// Curves it can generate, sign, verify and agree on.
+    pub curves: Vec<Curve>,
+    /// Whether private keys are guaranteed to stay inside.
+    pub keys_stay_inside: bool,
+}
+
+/// One ephemeral key pair, usable once (ECKA-DH); dropping it destroys the private half.
+pub trait EphemeralKey: Send + Sync {
+    /// The public half.
+    fn public_key(&self) -> &PublicKey;
+
+    /// Agrees with the peer's uncompressed point.
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when the point is malformed or off the curve.
+    fn agree(self: Box<Self>, peer_point: &[u8]) -> Result<SharedSecret, ModuleError>;
+}
+
+/// A security module. Calls block for as long as the module needs; keep them off async threads.
+pub trait SecurityModule: Send + Sync + fmt::Debug {
+    /// What this module is and can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Fills `out` with random bytes from the module.
+    fn random(&self, out: &mut [u8]) -> Result<(), ModuleError>;
+
+    /// Makes a persistent key pair under a new name and returns its public half.
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when the name is taken or the curve is not supported.
+    fn generate_key(
+        &self,
+        key: &KeyId,
+        curve: Curve,
+        usage: KeyUsage,
+    ) -> Result<PublicKey, ModuleError>;
+
+    /// The public half of a persistent key.
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when no such key exists.
+    fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError>;
+
+    /// Signs a digest that the caller computed; returns plain `r || s`.
+    fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError>;
+
+    /// Verifies plain `r || s` over a digest; `Ok(false)` means the signature is wrong.
+    fn verify_digest(
+        &self,
+        key: &PublicKey,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, ModuleError>;
+
+    /// Makes an ephemeral key pair for one agreement (ECKA-DH).
+    fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError>;
+
+    /// Agrees with a persistent key (ECKA-EG).
+    fn agree_static(&self, key: &KeyId, peer_point: &[u8]) -> Result<SharedSecret, ModuleError>;
+}

@@ -1,0 +1,1 @@
+//! Security-module back-end over PKCS#11 (cryptoki).

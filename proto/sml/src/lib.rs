@@ -1,0 +1,1 @@
+//! Smart Message Language 1.03-1.05: transport, messages, encoder.

@@ -1,0 +1,2 @@
+//! Set-up, test, rehearse and check.
+fn main() {}
