@@ -61,8 +61,9 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mantissa, exponent } = *self;
         match exponent {
+            _ if mantissa == 0 && exponent >= 0 => f.write_str("0"),
             0 => write!(f, "{mantissa}"),
-            1..=12 if mantissa != 0 => {
+            1..=12 => {
                 write!(f, "{mantissa}{:0width$}", 0, width = exponent as usize)
             }
             -18..=-1 => {
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!(Decimal::new(-5, -1).to_string(), "-0.5");
         assert_eq!(Decimal::new(42, 3).to_string(), "42000");
         assert_eq!(Decimal::new(7, 40).to_string(), "7e40");
-        assert_eq!(Decimal::new(0, 5).to_string(), "0e5");
+        assert_eq!(Decimal::new(0, 5).to_string(), "0");
     }
 
     #[test]
