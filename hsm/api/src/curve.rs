@@ -48,6 +48,17 @@ impl Curve {
             Self::NistP384 => &[6, 5, 0x2b, 0x81, 4, 0, 34],
         }
     }
+
+    /// The curve with exactly this complete DER object identifier.
+    pub fn from_oid_der(oid: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|curve| curve.oid_der() == oid)
+    }
+
+    /// The part of a digest that ECDSA uses on this curve: its leftmost bits, as many as the group order has
+    /// (TR-03111 §4.2.1). On all five curves the order is as long as the field, so this is a byte count.
+    pub fn leftmost(self, digest: &[u8]) -> &[u8] {
+        digest.get(..self.field_len()).unwrap_or(digest)
+    }
 }
 
 impl fmt::Display for Curve {

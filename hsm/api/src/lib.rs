@@ -5,18 +5,29 @@
 //! signs, verifies and gives randomness; hashing, key derivation and bulk ciphers stay outside.
 //! Points are uncompressed (TR-03116-3 §2), signatures plain `r || s` (TR-03111 §5.2.1).
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod curve;
 mod error;
+mod public_key;
+pub mod signature;
 
 use std::fmt;
 
 pub use curve::Curve;
 pub use error::{Fault, ModuleError};
+pub use public_key::PublicKey;
 use zeroize::Zeroizing;
 
 /// Name of a key inside a module (the PKCS#11 label, the card's key reference).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KeyId(pub String);
+
+impl From<&str> for KeyId {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,15 +42,6 @@ pub enum KeyUsage {
     Sign,
     /// Static key agreement ECKA-EG (ENC keys).
     Agree,
-}
-
-/// A public key: its curve and the uncompressed point `04 || X || Y`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PublicKey {
-    /// The curve the point lies on.
-    pub curve: Curve,
-    /// `04 || X || Y`, `1 + 2 * curve.field_len()` bytes.
-    pub point: Vec<u8>,
 }
 
 /// The X coordinate of an agreed point, `curve.field_len()` bytes, wiped on drop.
@@ -79,7 +81,10 @@ pub trait SecurityModule: Send + Sync + fmt::Debug {
     /// What this module is and can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Fills `out` with random bytes from the module.
+    /// Fills `out` with random bytes from the module; `out` must not be used when this fails.
+    ///
+    /// # Errors
+    /// [`Fault::Module`] or [`Fault::Transport`] when the module gives no randomness.
     fn random(&self, out: &mut [u8]) -> Result<(), ModuleError>;
 
     /// Makes a persistent key pair under a new name and returns its public half.
@@ -96,13 +101,24 @@ pub trait SecurityModule: Send + Sync + fmt::Debug {
     /// The public half of a persistent key.
     ///
     /// # Errors
-    /// [`Fault::Caller`] when no such key exists.
+    /// [`Fault::Caller`] when no such key exists, or several share the name.
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError>;
 
-    /// Signs a digest that the caller computed; returns plain `r || s`.
+    /// Signs a digest that the caller computed; returns plain `r || s`, `2 * field_len` bytes.
+    ///
+    /// The digest is that of SHA-256, SHA-384 or SHA-512 (TR-03116-3 §4: no other); one longer than the
+    /// group order is truncated to its leftmost bits.
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when no such key exists, it is not a signing key, or the digest has another length.
     fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError>;
 
-    /// Verifies plain `r || s` over a digest; `Ok(false)` means the signature is wrong.
+    /// Verifies plain `r || s` over a digest; `Ok(false)` means the signature is wrong, also in its length.
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when the digest has another length than in [`Self::sign_digest`] or the curve is not
+    /// supported. A public key that is no point of its curve never verifies: it gives this error or `Ok(false)`,
+    /// as the module prefers.
     fn verify_digest(
         &self,
         key: &PublicKey,
@@ -111,8 +127,28 @@ pub trait SecurityModule: Send + Sync + fmt::Debug {
     ) -> Result<bool, ModuleError>;
 
     /// Makes an ephemeral key pair for one agreement (ECKA-DH).
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when the curve is not supported.
     fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError>;
 
     /// Agrees with a persistent key (ECKA-EG).
+    ///
+    /// # Errors
+    /// [`Fault::Caller`] when no such key exists, it is not an agreement key, or the point is malformed or off
+    /// the curve.
     fn agree_static(&self, key: &KeyId, peer_point: &[u8]) -> Result<SharedSecret, ModuleError>;
+}
+
+/// Refuses what is not the digest of SHA-256, SHA-384 or SHA-512; for implementations of [`SecurityModule`].
+///
+/// # Errors
+/// [`Fault::Caller`] for any other length.
+pub fn require_digest(digest: &[u8]) -> Result<(), ModuleError> {
+    match digest.len() {
+        32 | 48 | 64 => Ok(()),
+        other => Err(ModuleError::caller(format!(
+            "a digest of {other} bytes is none of SHA-256, SHA-384 or SHA-512"
+        ))),
+    }
 }

@@ -1,65 +1,53 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TLS by rustls whose keys, agreements, signatures and randomness stay in the security module (TR-03116-3).
+//!
+//! The split is that of TR-03109-1 detail specifications §13.4: the [`hsm_api::SecurityModule`] makes ephemeral keys and
+//! agrees, signs, verifies and gives randomness; rustls hashes, derives keys and encrypts records (with *ring*).
+//! The provider is built from scratch, so that nothing which TR-03116-3 does not list can be negotiated.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use hsm_api::{Curve, KeyId, KeyUsage, SecurityModule};
+//! use hsm_pki::{CertificateRequest, self_signed};
+//! use hsm_tls::{Identity, PinnedPeers, TlsProfile, client_config, server_config};
+//!
+//! let module: Arc<dyn SecurityModule> = Arc::new(hsm_soft::SoftModule::new());
+//! let make = |name: &str| -> Result<Identity, hsm_pki::PkiError> {
+//!     let key = KeyId::from(name);
+//!     module.generate_key(&key, Curve::BrainpoolP256r1, KeyUsage::Sign)?;
+//!     let chain = vec![self_signed(&*module, &key, &CertificateRequest::new(name))?];
+//!     Ok(Identity { key, chain })
+//! };
+//! let (gateway, consumer) = (make("gateway")?, make("consumer")?);
+//! let (gateway_leaf, consumer_leaf) = (gateway.chain[0].clone(), consumer.chain[0].clone());
+//! let server = server_config(Arc::clone(&module), &TlsProfile::smgw_han_server(), gateway, PinnedPeers::new([consumer_leaf]))?;
+//! let client = client_config(module, &TlsProfile::han_client(), Some(consumer), PinnedPeers::new([gateway_leaf]))?;
+//! # let _ = (server, client);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Blocking
+//! The module works inside rustls's `process_new_packets`; a handshake takes a few of its operations. Software
+//! tokens need milliseconds; a slow module must not be driven from an async thread.
+//!
+//! # What is not there
+//! * `encrypt_then_mac` and `signature_algorithms_cert` cannot be sent with rustls 0.23. TR-03116-3 demands the first of
+//!   clients from 2025 on (it matters to CBC suites only, and these are not offered) and the second in TLS 1.3.
+//! * Of the suites, the two GCM suites per version; of the curves, brainpoolP256r1 (groups 26 and 31).
+//! * Resumption, which TR-03116-3 permits: every session is a full handshake.
+//! * Two alerts differ from RFC 5246: a TLS 1.2 client without certificate is refused with `certificate_required`, and a
+//!   TLS 1.1 hello with `handshake_failure` when it lacks `signature_algorithms`. Both are fatal.
+//! * Certificate chains: peers are pinned by their end-entity certificate.
 
-use std::sync::Arc;
+mod binding;
+mod config;
+mod pinned;
+mod profile;
+mod scheme;
+mod signer;
 
-use hsm_api::{KeyId, SecurityModule};
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ServerConfig};
-
-/// One interface's and role's TLS rules; nothing else of the workspace names a suite, group or version.
-#[derive(Clone, Debug)]
-pub struct TlsProfile {
-    _private: (),
-}
-
-/// Who we are in a handshake: a key inside the module and the certificate chain for it (leaf first).
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Module key.
-    pub key: KeyId,
-    /// DER certificates, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-}
-
-/// The peers we accept: exactly these leaf certificates (TR-03109-1 REQ.TA.TLS.Handshake.160/170).
-#[derive(Clone, Debug, Default)]
-pub struct PinnedPeers {
-    /// DER leaf certificates.
-    pub leaves: Vec<CertificateDer<'static>>,
-}
-
-/// A configuration that cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsConfigError {
-    /// The module failed.
-    #[error("the security module failed: {0}")]
-    Module(#[from] hsm_api::ModuleError),
-    /// rustls refused.
-    #[error("TLS configuration refused: {0}")]
-    Rustls(#[from] rustls::Error),
-    /// The certificate does not belong to the module's key.
-    #[error("the certificate's public key is not the one of module key {0}")]
-    KeyMismatch(KeyId),
-}
-
-/// Server side with mutual authentication against pinned client leaves.
-pub fn server_config(
-    _module: Arc<dyn SecurityModule>,
-    _profile: &TlsProfile,
-    _identity: Identity,
-    _clients: PinnedPeers,
-) -> Result<Arc<ServerConfig>, TlsConfigError> {
-    todo!()
-}
-
-/// Client side against pinned server leaves; `identity` is presented when the server asks.
-pub fn client_config(
-    _module: Arc<dyn SecurityModule>,
-    _profile: &TlsProfile,
-    _identity: Option<Identity>,
-    _servers: PinnedPeers,
-) -> Result<Arc<ClientConfig>, TlsConfigError> {
-    todo!()
-}
+pub use binding::provider;
+pub use config::{Identity, PinnedPeers, TlsConfigError, client_config, server_config};
+pub use pinned::NotPinned;
+pub use profile::TlsProfile;

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One suite for every back-end: what [`SecurityModule`] promises, checked against an independent second module.
+//!
+//! The functions panic with the broken promise; they are meant for tests.
+
+use crate::{Curve, Fault, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule};
+
+/// Runs the whole suite for one curve. `oracle` must be another implementation that supports the curve;
+/// its keys are named like those of `module`, so the two must not share storage.
+///
+/// # Panics
+/// At the first broken promise.
+pub fn check(module: &dyn SecurityModule, oracle: &dyn SecurityModule, curve: Curve) {
+    assert!(
+        module.capabilities().curves.contains(&curve),
+        "{curve} is not among the capabilities"
+    );
+    let sign = KeyId(format!("conformance-sign-{curve}"));
+    let agree = KeyId(format!("conformance-agree-{curve}"));
+    for side in [module, oracle] {
+        let made = side
+            .generate_key(&sign, curve, KeyUsage::Sign)
+            .expect("make a signing key");
+        assert_eq!(
+            side.public_key(&sign).expect("read it"),
+            made,
+            "public half changed"
+        );
+        side.generate_key(&agree, curve, KeyUsage::Agree)
+            .expect("make an agreement key");
+    }
+    randomness(module);
+    names(module, &sign, curve);
+    usages(module, &sign, &agree);
+    signatures(module, oracle, &sign);
+    signatures(oracle, module, &sign);
+    ephemeral_agreement(module, oracle, curve);
+    static_agreement(module, oracle, &agree);
+    bad_points(module, &agree, curve);
+}
+
+fn randomness(module: &dyn SecurityModule) {
+    let (mut a, mut b) = ([0; 32], [0; 32]);
+    module.random(&mut a).expect("random bytes");
+    module.random(&mut b).expect("random bytes");
+    assert_ne!(a, b, "random bytes repeat");
+    module.random(&mut []).expect("no random bytes");
+}
+
+fn names(module: &dyn SecurityModule, sign: &KeyId, curve: Curve) {
+    let unknown = KeyId::from("conformance-no-such-key");
+    caller(module.public_key(&unknown), "public half of an unknown key");
+    caller(
+        module.sign_digest(&unknown, &DIGEST),
+        "signature by an unknown key",
+    );
+    caller(
+        module.agree_static(&unknown, &[]),
+        "agreement with an unknown key",
+    );
+    caller(
+        module.generate_key(sign, curve, KeyUsage::Sign),
+        "second key of the same name",
+    );
+}
+
+fn usages(module: &dyn SecurityModule, sign: &KeyId, agree: &KeyId) {
+    caller(
+        module.sign_digest(agree, &DIGEST),
+        "signature by an agreement key",
+    );
+    let point = module.public_key(sign).expect("read a public key").point;
+    caller(
+        module.agree_static(sign, &point),
+        "agreement with a signing key",
+    );
+}
+
+/// `signer` signs, `verifier` accepts exactly that.
+fn signatures(signer: &dyn SecurityModule, verifier: &dyn SecurityModule, key: &KeyId) {
+    let public = signer.public_key(key).expect("read a public key");
+    for len in [32, 48, 64] {
+        let digest: Vec<u8> = (0..len).map(|byte| byte ^ 0xb7).collect();
+        let signature = signer.sign_digest(key, &digest).expect("sign");
+        assert_eq!(
+            signature.len(),
+            2 * public.curve.field_len(),
+            "plain signatures have a fixed width"
+        );
+        let verify = |digest: &[u8], signature: &[u8]| {
+            verifier
+                .verify_digest(&public, digest, signature)
+                .expect("verify")
+        };
+        assert!(
+            verify(&digest, &signature),
+            "a good signature over {len} bytes is refused"
+        );
+        for at in [0, signature.len() / 2, signature.len() - 1] {
+            let mut wrong = signature.clone();
+            wrong[at] ^= 1;
+            assert!(
+                !verify(&digest, &wrong),
+                "a signature wrong at byte {at} is accepted"
+            );
+        }
+        assert!(
+            !verify(&digest, &signature[1..]),
+            "a short signature is accepted"
+        );
+        assert!(!verify(&digest, &[]), "an empty signature is accepted");
+        assert!(
+            !verify(&digest, &vec![0; signature.len()]),
+            "a zero signature is accepted"
+        );
+        let mut other = digest.clone();
+        other[0] ^= 1;
+        assert!(
+            !verify(&other, &signature),
+            "a signature over another digest is accepted"
+        );
+    }
+    let signature = signer.sign_digest(key, &DIGEST).expect("sign");
+    caller(
+        signer.sign_digest(key, &DIGEST[1..]),
+        "digest of 31 bytes signed",
+    );
+    caller(
+        verifier.verify_digest(&public, &[], &signature),
+        "empty digest verified",
+    );
+    let off = off_curve(&public);
+    assert!(
+        !matches!(verifier.verify_digest(&off, &DIGEST, &signature), Ok(true)),
+        "a key off the curve verifies"
+    );
+}
+
+fn ephemeral_agreement(module: &dyn SecurityModule, oracle: &dyn SecurityModule, curve: Curve) {
+    for _ in 0..4 {
+        let ours = module.ephemeral_key(curve).expect("ephemeral key");
+        let theirs = oracle.ephemeral_key(curve).expect("ephemeral key");
+        let (our_point, their_point) = (
+            ours.public_key().point.clone(),
+            theirs.public_key().point.clone(),
+        );
+        let a = ours.agree(&their_point).expect("agree");
+        let b = theirs.agree(&our_point).expect("agree");
+        assert_eq!(a.0.len(), curve.field_len(), "the secret is one coordinate");
+        assert_eq!(*a.0, *b.0, "the two sides agree on different secrets");
+    }
+    let (one, two) = (module.ephemeral_key(curve), module.ephemeral_key(curve));
+    assert_ne!(
+        one.expect("ephemeral key").public_key(),
+        two.expect("ephemeral key").public_key(),
+        "ephemeral keys repeat"
+    );
+}
+
+fn static_agreement(module: &dyn SecurityModule, oracle: &dyn SecurityModule, key: &KeyId) {
+    let ours = module.public_key(key).expect("read a public key");
+    let theirs = oracle.public_key(key).expect("read a public key");
+    let a = module.agree_static(key, &theirs.point).expect("agree");
+    let b = oracle.agree_static(key, &ours.point).expect("agree");
+    assert_eq!(*a.0, *b.0, "the two sides agree on different secrets");
+}
+
+fn bad_points(module: &dyn SecurityModule, key: &KeyId, curve: Curve) {
+    let good = module.public_key(key).expect("read a public key");
+    let mut compressed = good.point[..=curve.field_len()].to_vec();
+    compressed[0] = 2;
+    let mut too_large = vec![0xff; good.point.len()];
+    too_large[0] = 4;
+    let mut zero = vec![0; good.point.len()];
+    zero[0] = 4;
+    for (what, point) in [
+        ("off the curve", off_curve(&good).point),
+        ("empty", Vec::new()),
+        ("infinity", vec![0]),
+        ("zero", zero),
+        ("compressed", compressed),
+        ("short", good.point[..good.point.len() - 1].to_vec()),
+        ("long", [good.point.as_slice(), &[0]].concat()),
+        ("beyond the field", too_large),
+    ] {
+        caller(module.agree_static(key, &point), what);
+        let ephemeral = module.ephemeral_key(curve).expect("ephemeral key");
+        caller(ephemeral.agree(&point), what);
+    }
+}
+
+/// The same X with another Y.
+fn off_curve(key: &PublicKey) -> PublicKey {
+    let mut off = key.clone();
+    if let Some(last) = off.point.last_mut() {
+        *last ^= 1;
+    }
+    off
+}
+
+fn caller<T>(result: Result<T, ModuleError>, what: &str) {
+    match result {
+        Ok(_) => panic!("{what}: accepted"),
+        Err(error) => assert_eq!(error.fault(), Fault::Caller, "{what}: {error}"),
+    }
+}
+
+const DIGEST: [u8; 32] = [0x5a; 32];

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A security module as the parts of a rustls `CryptoProvider`: randomness, ECDHE groups, verification.
+//!
+//! rustls 0.23 wants these parts to live for ever. Each module therefore gets one small binding that is never freed;
+//! it holds the module weakly, so that the module itself closes when the last configuration is gone.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hsm_api::{EphemeralKey, Fault, ModuleError, PublicKey, SecurityModule, signature};
+use rustls::crypto::{
+    ActiveKeyExchange, CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, SharedSecret,
+    SupportedKxGroup, WebPkiSupportedAlgorithms,
+};
+use rustls::pki_types::{
+    AlgorithmIdentifier, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm, alg_id,
+};
+use rustls::sign::SigningKey;
+use rustls::{Error, NamedGroup, PeerMisbehaved, ProtocolVersion, SignatureScheme};
+
+use crate::TlsConfigError;
+use crate::profile::{GROUPS, Group, TlsProfile};
+use crate::scheme::{Hash, SCHEMES};
+
+/// A provider that has only what the profile allows and does its key work in the module.
+///
+/// The provider does not keep the module alive; configurations of this crate do. Calls after the module is gone
+/// fail.
+///
+/// # Errors
+/// [`TlsConfigError::EmptyProfile`] when the profile was narrowed to nothing, [`TlsConfigError::Module`] when the
+/// module lacks a curve of it.
+pub fn provider(
+    module: &Arc<dyn SecurityModule>,
+    profile: &TlsProfile,
+) -> Result<CryptoProvider, TlsConfigError> {
+    if profile.versions().is_empty() {
+        return Err(TlsConfigError::EmptyProfile(profile.name()));
+    }
+    let curves = module.capabilities().curves;
+    if let Some(group) = profile
+        .supported_groups()
+        .find(|group| !curves.contains(&group.curve))
+    {
+        let what = format!(
+            "the security module lacks {}, which profile {} needs",
+            group.curve,
+            profile.name()
+        );
+        return Err(ModuleError::caller(what).into());
+    }
+    let binding = Binding::of(module);
+    let kx_groups = profile
+        .supported_groups()
+        .filter_map(|wanted| {
+            binding
+                .groups
+                .iter()
+                .find(|bound| bound.group.id == wanted.id)
+        })
+        .map(|bound| bound as &'static dyn SupportedKxGroup)
+        .collect();
+    Ok(CryptoProvider {
+        cipher_suites: profile.supported_suites(),
+        kx_groups,
+        signature_verification_algorithms: binding.verification,
+        secure_random: binding,
+        key_provider: &NoLooseKeys,
+    })
+}
+
+/// What rustls needs of one module, for ever.
+struct Binding {
+    module: Weak<dyn SecurityModule>,
+    groups: Vec<BoundGroup>,
+    verification: WebPkiSupportedAlgorithms,
+}
+
+impl Binding {
+    /// The module's binding, made at its first use.
+    fn of(module: &Arc<dyn SecurityModule>) -> &'static Self {
+        static BINDINGS: Mutex<Vec<&'static Binding>> = Mutex::new(Vec::new());
+        let mut bindings = BINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        let weak = Arc::downgrade(module);
+        // The weak reference keeps the address of a closed module from being used again, so addresses identify.
+        let address = |weak: &Weak<dyn SecurityModule>| weak.as_ptr().cast::<()>();
+        if let Some(known) = bindings
+            .iter()
+            .find(|known| address(&known.module) == address(&weak))
+        {
+            return known;
+        }
+        let groups = GROUPS
+            .iter()
+            .map(|group| BoundGroup {
+                module: weak.clone(),
+                group,
+            })
+            .collect();
+        let verification = verification(&weak);
+        let binding: &'static Self = Box::leak(Box::new(Self {
+            module: weak,
+            groups,
+            verification,
+        }));
+        bindings.push(binding);
+        binding
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Binding(..)")
+    }
+}
+
+impl SecureRandom for Binding {
+    fn fill(&self, out: &mut [u8]) -> Result<(), GetRandomFailed> {
+        let filled = alive(&self.module).and_then(|module| module.random(out));
+        filled.map_err(|error| {
+            // rustls has no room for the reason.
+            tracing::warn!(%error, "no random bytes for TLS");
+            GetRandomFailed
+        })
+    }
+}
+
+struct BoundGroup {
+    module: Weak<dyn SecurityModule>,
+    group: &'static Group,
+}
+
+impl fmt::Debug for BoundGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BoundGroup({})", self.group.id)
+    }
+}
+
+impl SupportedKxGroup for BoundGroup {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        let key = alive(&self.module)
+            .and_then(|module| module.ephemeral_key(self.group.curve))
+            .map_err(|error| {
+                Error::General(format!(
+                    "the security module makes no ephemeral key: {error}"
+                ))
+            })?;
+        Ok(Box::new(Exchange {
+            key,
+            group: self.group,
+        }))
+    }
+
+    fn name(&self) -> NamedGroup {
+        self.group.name()
+    }
+
+    fn usable_for_version(&self, version: ProtocolVersion) -> bool {
+        version == self.group.version
+    }
+}
+
+struct Exchange {
+    key: Box<dyn EphemeralKey>,
+    group: &'static Group,
+}
+
+impl ActiveKeyExchange for Exchange {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        match self.key.agree(peer) {
+            Ok(secret) => Ok(SharedSecret::from(secret.0.as_slice())),
+            Err(error) if error.fault() == Fault::Caller => {
+                Err(PeerMisbehaved::InvalidKeyShare.into())
+            }
+            Err(error) => Err(Error::General(format!(
+                "the security module does not agree: {error}"
+            ))),
+        }
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &self.key.public_key().point
+    }
+
+    fn group(&self) -> NamedGroup {
+        self.group.name()
+    }
+}
+
+/// Verification for certificate chains; handshakes of pinned peers are verified in `pinned` with the same module.
+struct Verification {
+    module: Weak<dyn SecurityModule>,
+    hash: Hash,
+}
+
+impl fmt::Debug for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verification(brainpoolP256r1, {:?})", self.hash)
+    }
+}
+
+impl SignatureVerificationAlgorithm for Verification {
+    fn verify_signature(
+        &self,
+        point: &[u8],
+        message: &[u8],
+        der: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let verified = alive(&self.module).and_then(|module| {
+            let key = PublicKey::new(CHAIN_CURVE, point.to_vec())?;
+            let Some(plain) = signature::plain_from_der(CHAIN_CURVE, der) else {
+                return Ok(false);
+            };
+            module.verify_digest(&key, &self.hash.digest(message), &plain)
+        });
+        match verified {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(InvalidSignature),
+            Err(error) => {
+                // rustls has no room for the reason.
+                tracing::warn!(%error, "a signature could not be verified");
+                Err(InvalidSignature)
+            }
+        }
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        EC_BRAINPOOL_P256R1
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        match self.hash {
+            Hash::Sha256 => alg_id::ECDSA_SHA256,
+            Hash::Sha384 => alg_id::ECDSA_SHA384,
+            Hash::Sha512 => alg_id::ECDSA_SHA512,
+        }
+    }
+}
+
+type Algorithm = &'static dyn SignatureVerificationAlgorithm;
+
+fn verification(module: &Weak<dyn SecurityModule>) -> WebPkiSupportedAlgorithms {
+    let of = |hash: Hash| -> &'static [Algorithm] {
+        let one: Algorithm = Box::leak(Box::new(Verification {
+            module: module.clone(),
+            hash,
+        }));
+        Box::leak(Box::new([one]))
+    };
+    let mapping: Vec<(SignatureScheme, &'static [Algorithm])> = SCHEMES
+        .iter()
+        .map(|scheme| (scheme.code(), of(scheme.hash)))
+        .collect();
+    let all: Vec<Algorithm> = mapping
+        .iter()
+        .flat_map(|(_, algorithms)| algorithms.iter().copied())
+        .collect();
+    WebPkiSupportedAlgorithms {
+        all: all.leak(),
+        mapping: mapping.leak(),
+    }
+}
+
+/// Private keys exist in the module only.
+#[derive(Debug)]
+struct NoLooseKeys;
+
+impl KeyProvider for NoLooseKeys {
+    fn load_private_key(&self, _key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        Err(Error::General(
+            "private keys stay in the security module and are not loaded".into(),
+        ))
+    }
+}
+
+fn alive(module: &Weak<dyn SecurityModule>) -> Result<Arc<dyn SecurityModule>, ModuleError> {
+    module
+        .upgrade()
+        .ok_or_else(|| ModuleError::transport("the security module is closed"))
+}
+
+const CHAIN_CURVE: hsm_api::Curve = hsm_api::Curve::BrainpoolP256r1;
+
+/// Content of the `AlgorithmIdentifier` {id-ecPublicKey, brainpoolP256r1} (RFC 5480 §2.1.1).
+const EC_BRAINPOOL_P256R1: AlgorithmIdentifier = AlgorithmIdentifier::from_slice(&[
+    6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1, 7,
+]);

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! rustls configurations from a module, a profile, an identity and pinned peers.
+
+use std::sync::Arc;
+
+use hsm_api::{KeyId, SecurityModule};
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, ProtocolVersion, ServerConfig};
+
+use crate::binding::provider;
+use crate::pinned::PinnedVerifier;
+use crate::profile::TlsProfile;
+use crate::signer::ModuleKey;
+
+/// Who we are in a handshake: a key inside the module and the certificate chain for it (leaf first).
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Module key.
+    pub key: KeyId,
+    /// DER certificates, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// The peers we accept: exactly these leaf certificates (TR-03109-1 REQ.TA.TLS.Handshake.160/170).
+#[derive(Clone, Debug, Default)]
+pub struct PinnedPeers {
+    /// DER leaf certificates.
+    pub leaves: Vec<CertificateDer<'static>>,
+}
+
+impl PinnedPeers {
+    /// Accepts exactly these leaves; without any, nobody.
+    pub fn new(leaves: impl IntoIterator<Item = CertificateDer<'static>>) -> Self {
+        Self {
+            leaves: leaves.into_iter().collect(),
+        }
+    }
+}
+
+/// A configuration that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// The module failed.
+    #[error("the security module failed: {0}")]
+    Module(#[from] hsm_api::ModuleError),
+    /// rustls refused.
+    #[error("TLS configuration refused: {0}")]
+    Rustls(#[from] rustls::Error),
+    /// The certificate does not belong to the module's key.
+    #[error("the certificate's public key is not the one of module key {0}")]
+    KeyMismatch(KeyId),
+    /// The profile was narrowed until no version, suite or group was left.
+    #[error("profile {0} leaves nothing to negotiate")]
+    EmptyProfile(&'static str),
+}
+
+/// Server side with mutual authentication against pinned client leaves.
+///
+/// A client without certificate, or with another one, gets a fatal alert. Every handshake is a full one: no tickets,
+/// no session store, no early data. TLS 1.2 demands `extended_master_secret`.
+///
+/// # Errors
+/// [`TlsConfigError::KeyMismatch`] when the leaf does not hold the key's public half, and as for [`provider`].
+pub fn server_config(
+    module: Arc<dyn SecurityModule>,
+    profile: &TlsProfile,
+    identity: Identity,
+    clients: PinnedPeers,
+) -> Result<Arc<ServerConfig>, TlsConfigError> {
+    let provider = Arc::new(provider(&module, profile)?);
+    let own = certified_key(&module, profile, identity)?;
+    let verifier = PinnedVerifier::new(module, clients.leaves, version_numbers(profile));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&profile.versions())?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    config.require_ems = profile.allows_tls12();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// Client side against pinned server leaves; `identity` is presented when the server asks.
+///
+/// The server name of a connection is sent as SNI and not compared with the pinned certificate. No resumption, no
+/// early data. TLS 1.2 demands `extended_master_secret`.
+///
+/// # Errors
+/// As for [`server_config`].
+pub fn client_config(
+    module: Arc<dyn SecurityModule>,
+    profile: &TlsProfile,
+    identity: Option<Identity>,
+    servers: PinnedPeers,
+) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    let provider = Arc::new(provider(&module, profile)?);
+    let own = identity
+        .map(|identity| certified_key(&module, profile, identity))
+        .transpose()?;
+    let verifier = PinnedVerifier::new(module, servers.leaves, version_numbers(profile));
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&profile.versions())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match own {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        None => builder.with_no_client_auth(),
+    };
+    config.require_ems = profile.allows_tls12();
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.enable_sni = true;
+    Ok(Arc::new(config))
+}
+
+fn certified_key(
+    module: &Arc<dyn SecurityModule>,
+    profile: &TlsProfile,
+    identity: Identity,
+) -> Result<CertifiedKey, TlsConfigError> {
+    let Identity { key, chain } = identity;
+    let public = module.public_key(&key)?;
+    let signing = ModuleKey::new(
+        Arc::clone(module),
+        key.clone(),
+        public,
+        version_numbers(profile),
+    );
+    let own = CertifiedKey::new(chain, Arc::new(signing));
+    match own.keys_match() {
+        Ok(()) => Ok(own),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(TlsConfigError::KeyMismatch(key))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn version_numbers(profile: &TlsProfile) -> Vec<ProtocolVersion> {
+    profile
+        .versions()
+        .iter()
+        .map(|version| version.version)
+        .collect()
+}
