@@ -2,15 +2,22 @@
 //! The results of a run, schema `smgw-bench.results/1`: the truth every report is rendered from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use bench_timing::Decision;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Limit;
 
 /// The schema this build writes.
 pub const SCHEMA: &str = "smgw-bench.results/1";
 
 /// The outcome of a case. The order of the variants is the order of severity within a case:
 /// a verdict only ever moves towards the end.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// All expectations hold with guard band.
@@ -33,12 +40,50 @@ pub enum Verdict {
     RigError,
 }
 
+impl Verdict {
+    /// All verdicts in order of severity.
+    pub const ALL: [Self; 9] = [
+        Self::Pass,
+        Self::Measured,
+        Self::NotApplicable,
+        Self::Skipped,
+        Self::Inconclusive,
+        Self::Fail,
+        Self::Aborted,
+        Self::Error,
+        Self::RigError,
+    ];
+
+    /// The name as it stands in the results document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Measured => "measured",
+            Self::NotApplicable => "not-applicable",
+            Self::Skipped => "skipped",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+            Self::Aborted => "aborted",
+            Self::Error => "error",
+            Self::RigError => "rig-error",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// One measured number with everything needed to judge it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Measurement {
     /// Stable name, unique within the case.
     pub name: String,
-    /// The value in `unit`.
+    /// The value in `unit`; `null` in the document when it is no finite number.
+    #[serde(deserialize_with = "nan_for_null")]
+    #[schemars(with = "Option<f64>", required)]
     pub value: f64,
     /// Unit symbol, e.g. `ms`, `Wh`, `count`.
     pub unit: String,
@@ -52,8 +97,16 @@ pub struct Measurement {
     pub n: Option<u64>,
 }
 
+impl Measurement {
+    /// What value, uncertainty and limit say by the decision rule; none without a limit that can be read.
+    pub fn decision(&self) -> Option<Decision> {
+        let limit = Limit::parse(self.limit.as_deref()?)?;
+        Some(limit.decide(self.value, self.uncertainty.unwrap_or(0.0)))
+    }
+}
+
 /// One case's record.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct CaseResult {
     /// Catalogue id, e.g. `MET-01`.
     pub id: String,
@@ -83,8 +136,16 @@ pub struct CaseResult {
     pub ended_ns: u64,
 }
 
+impl CaseResult {
+    /// Whether the case passed with at least one measurement near its limit or measured coarsely.
+    pub fn is_marginal(&self) -> bool {
+        let near = |m: &Measurement| m.decision() == Some(Decision::Pass { marginal: true });
+        self.verdict == Verdict::Pass && self.measurements.iter().any(near)
+    }
+}
+
 /// One step of a case: what was expected and what was seen.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Step {
     /// Stimulus or observation.
     pub action: String,
@@ -97,7 +158,7 @@ pub struct Step {
 }
 
 /// Identification of the run.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct RunInfo {
     /// UUID v7.
     pub id: String,
@@ -126,7 +187,7 @@ pub struct RunInfo {
 }
 
 /// The rig in short.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct RigInfo {
     /// Name from the rig file.
     pub name: String,
@@ -139,7 +200,7 @@ pub struct RigInfo {
 }
 
 /// An assumption printed with the verdicts that rest on it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct AssumptionInfo {
     /// Key.
     pub key: String,
@@ -152,7 +213,7 @@ pub struct AssumptionInfo {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Results {
     /// Always [`SCHEMA`].
     pub schema: String,
@@ -166,4 +227,27 @@ pub struct Results {
     pub cases: Vec<CaseResult>,
     /// The assumptions the cases rest on.
     pub assumptions: Vec<AssumptionInfo>,
+}
+
+/// JSON has no spelling for a number that is none; it arrives as `null`.
+fn nan_for_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// The JSON Schema of a results document, pretty-printed; `rigs/schema/results-1.json` holds a copy.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Results);
+    let mut text = serde_json::to_string_pretty(&schema)
+        .expect("a generated schema holds strings, numbers and maps with string keys only");
+    text.push('\n');
+    text
+}
+
+/// Counts the cases per verdict; every verdict appears.
+pub fn count(cases: &[CaseResult]) -> BTreeMap<Verdict, u64> {
+    let mut counts: BTreeMap<Verdict, u64> = Verdict::ALL.into_iter().map(|v| (v, 0)).collect();
+    for case in cases {
+        *counts.entry(case.verdict).or_default() += 1;
+    }
+    counts
 }
