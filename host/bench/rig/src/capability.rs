@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a rig can do, in the words cases use to say what they need.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::diagnostic::did_you_mean;
+use crate::resource::Resource;
+use crate::rig::Rig;
+use crate::role::{Meter, MeterActor, Protocol};
+
+macro_rules! capabilities {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Something a case may need from a rig.
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        #[non_exhaustive]
+        pub enum Capability {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Capability {
+            /// All of them, in the order of the roles.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name cases and filters use, e.g. `meter.sml`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+capabilities! {
+    /// A meter that pushes SML.
+    MeterSml = "meter.sml",
+    /// A meter polled over wired M-Bus.
+    MeterMbus = "meter.mbus",
+    /// A meter of our own that pushes SML and follows an energy law.
+    MeterSmlSimulated = "meter.sml.simulated",
+    /// A meter of our own polled over wired M-Bus that follows an energy law.
+    MeterMbusSimulated = "meter.mbus.simulated",
+    /// A meter that plays a capture.
+    MeterReplay = "meter.replay",
+    /// A gateway.
+    Gateway = "gateway",
+    /// A gateway the bench may stop, kill and start.
+    GatewayRestart = "gateway.restart",
+    /// A gateway that tells when it received each telegram (our own HAN resource).
+    GatewayReceptions = "gateway.receptions",
+    /// A security module the bench knows of.
+    SecurityModule = "security-module",
+    /// A security module whose calls can be recorded.
+    SecurityModuleTrace = "security-module.trace",
+    /// A security module the bench may take away or exchange.
+    SecurityModuleSwap = "security-module.swap",
+    /// A market participant.
+    Emt = "emt",
+    /// A controllable local system.
+    Cls = "cls",
+    /// Two of them with different profiles.
+    ClsTwo = "cls.two",
+    /// A consumer.
+    Consumer = "consumer",
+    /// Two of them entitled to different meters.
+    ConsumerTwo = "consumer.two",
+    /// A service technician.
+    Technician = "technician",
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no such capability.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("there is no capability `{name}`; {help}")]
+pub struct UnknownCapability {
+    name: String,
+    help: String,
+}
+
+impl FromStr for Capability {
+    type Err = UnknownCapability;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCapability> {
+        let found = Self::ALL
+            .iter()
+            .copied()
+            .find(|capability| capability.as_str() == name);
+        found.ok_or_else(|| {
+            let known: Vec<_> = Self::ALL
+                .iter()
+                .map(|capability| capability.as_str())
+                .collect();
+            UnknownCapability {
+                name: name.to_owned(),
+                help: did_you_mean(name, &known),
+            }
+        })
+    }
+}
+
+impl Rig {
+    /// Everything this rig can do.
+    pub fn capabilities(&self) -> BTreeSet<Capability> {
+        let ours = self
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.is_ours());
+        let token = self
+            .security_module
+            .as_ref()
+            .and_then(|module| self.resources.get(&module.resource));
+        let meter = |wanted| self.meters.values().any(|meter| meter.protocol == wanted);
+        let simulated = |wanted| {
+            let plays = |meter: &Meter| matches!(meter.actor, MeterActor::Simulated { .. });
+            self.meters
+                .values()
+                .any(|meter| meter.protocol == wanted && plays(meter))
+        };
+        let mut entitled = self.consumers.values().map(|consumer| &consumer.meters);
+        let first = entitled.next();
+        let mut names = self.clss.values().map(|cls| &cls.local_server_name);
+        let first_name = names.next();
+        Capability::ALL
+            .iter()
+            .copied()
+            .filter(|capability| match capability {
+                Capability::MeterSml => meter(Protocol::Sml),
+                Capability::MeterMbus => meter(Protocol::Mbus),
+                Capability::MeterSmlSimulated => simulated(Protocol::Sml),
+                Capability::MeterMbusSimulated => simulated(Protocol::Mbus),
+                Capability::MeterReplay => self
+                    .meters
+                    .values()
+                    .any(|m| matches!(m.actor, MeterActor::Replay { .. })),
+                Capability::Gateway => self.gateway.is_some(),
+                Capability::GatewayRestart | Capability::GatewayReceptions => ours,
+                Capability::SecurityModule => token.is_some(),
+                Capability::SecurityModuleTrace => {
+                    ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))
+                }
+                Capability::SecurityModuleSwap => {
+                    ours && matches!(token, Some(Resource::SoftHsm(_)))
+                }
+                Capability::Emt => !self.emts.is_empty(),
+                Capability::Cls => first_name.is_some(),
+                Capability::ClsTwo => names.clone().any(|name| Some(name) != first_name),
+                Capability::Consumer => first.is_some(),
+                Capability::ConsumerTwo => entitled.clone().any(|meters| Some(meters) != first),
+                Capability::Technician => !self.technicians.is_empty(),
+            })
+            .collect()
+    }
+}
