@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The configuration file `smgw.config/1`, parsed into what the gateway runs on before anything is opened.
+//!
+//! Relative paths of files are relative to the configuration file. Unknown keys are errors; an error
+//! names the line where it can and the nearest known key.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde::{Deserialize, Deserializer};
+use smgw_core::{Grid, Tolerance};
+use smgw_socks::ConnectName;
+use smgw_units::{DeviceId, Obis};
+use thiserror::Error;
+use toml::Spanned;
+
+/// Everything the gateway is told.
+#[derive(Debug)]
+pub struct Config {
+    /// The gateway's own id.
+    pub device_id: DeviceId,
+    /// Where the private key lives.
+    pub security_module: SecurityModule,
+    /// The value store's file.
+    pub store: PathBuf,
+    /// Grid of the value lists.
+    pub registration_period: Duration,
+    /// Meters on serial lines.
+    pub meters: Vec<Meter>,
+    /// The home area network server.
+    pub han: Han,
+    /// The proxy for controllable local systems.
+    pub cls: Cls,
+}
+
+/// The token with the gateway's key, and the certificate of that key.
+#[derive(Debug)]
+pub struct SecurityModule {
+    /// PKCS#11 library.
+    pub module: PathBuf,
+    /// Token label.
+    pub token_label: String,
+    /// Where the PIN comes from.
+    pub pin: Pin,
+    /// Label of the private key.
+    pub key: String,
+    /// Certificates, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// Where the PIN comes from; it is read only when the module is opened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Pin {
+    /// First line of a file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// One meter on one serial port.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    /// Device id.
+    pub id: DeviceId,
+    /// How to talk to it.
+    pub protocol: Protocol,
+    /// Serial device or pseudo terminal.
+    pub port: PathBuf,
+    /// Bits per second.
+    pub baud: u32,
+    /// Character format.
+    pub format: CharacterFormat,
+    /// Registers to keep, at least one.
+    pub registers: Vec<Obis>,
+}
+
+/// Meter protocols with what only they need.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// SML telegrams pushed by the meter.
+    Sml {
+        /// The server id its telegrams carry.
+        server_id: Vec<u8>,
+    },
+    /// Wired M-Bus, polled.
+    Mbus {
+        /// Primary address.
+        address: u8,
+        /// How long before the grid point the poll starts.
+        poll_lead: Duration,
+    },
+}
+
+/// Data bits, parity, stop bits such as `8N1`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CharacterFormat {
+    /// 7 or 8.
+    pub data_bits: u8,
+    /// `N`, `E` or `O`.
+    pub parity: char,
+    /// 1 or 2.
+    pub stop_bits: u8,
+}
+
+/// The HAN server.
+#[derive(Debug)]
+pub struct Han {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Users that may connect.
+    pub users: Vec<User>,
+}
+
+/// A HAN user, known by certificate.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Name in logs.
+    pub id: String,
+    /// What the user may see.
+    pub role: Role,
+    /// The pinned leaf.
+    pub certificate: CertificateDer<'static>,
+}
+
+/// Roles of the HAN (detail specifications table 6.4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Consumer, with the meters whose values belong to him.
+    Consumer {
+        /// Meter ids.
+        meters: Vec<DeviceId>,
+    },
+    /// Service technician.
+    Technician,
+}
+
+/// The CLS proxy.
+#[derive(Debug)]
+pub struct Cls {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Longest time from the greeting to the CONNECT request.
+    pub handshake_timeout: Duration,
+    /// Proxy profiles.
+    pub profiles: Vec<Profile>,
+}
+
+/// A proxy communication profile: this CLS, this name, this EMT.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The CONNECT name.
+    pub local_server_name: ConnectName,
+    /// The CLS that may use it.
+    pub cls_certificate: CertificateDer<'static>,
+    /// The EMT's address.
+    pub wan_peer_address: SocketAddr,
+    /// The name sent to the EMT.
+    pub wan_tls_sni: ServerName<'static>,
+    /// The EMT's pinned leaf.
+    pub emt_certificate: CertificateDer<'static>,
+    /// Longest time to reach the EMT.
+    pub connect_timeout: Duration,
+}
+
+/// A configuration that cannot be used; whoever wrote the file is at fault.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a key or value does not fit; the message shows the line.
+    #[error("{path}: {message}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column, excerpt and reason.
+        message: String,
+    },
+    /// Values that do not fit together.
+    #[error("{path}, line {line}: {what}")]
+    Meaning {
+        /// Which file.
+        path: PathBuf,
+        /// Line of the value at fault.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Config {
+    /// Reads and resolves `path`, and the certificates it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing has been opened but files to read.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let raw: Raw = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+            path: path.into(),
+            message: with_nearest_key(&error),
+        })?;
+        Resolver { path, text: &text }.config(raw)
+    }
+}
+
+/// The toml message, and for an unknown key the known one that looks most like it.
+fn with_nearest_key(error: &toml::de::Error) -> String {
+    let shown = error.to_string().trim_end().to_owned();
+    let mut quoted = error.message().split('`').skip(1).step_by(2);
+    if !error.message().starts_with("unknown ") {
+        return shown;
+    }
+    let Some(unknown) = quoted.next() else {
+        return shown;
+    };
+    match quoted.min_by_key(|known| edit_distance(unknown, known)) {
+        Some(known) if edit_distance(unknown, known) <= 3 => {
+            format!("{shown}\ndid you mean `{known}`?")
+        }
+        _ => shown,
+    }
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (to, cell) in b.chars().zip(row.iter_mut().skip(1)) {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = *cell;
+            left = replaced.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+struct Resolver<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Resolver<'_> {
+    fn config(&self, raw: Raw) -> Result<Config, ConfigError> {
+        if raw.schema.as_ref() != SCHEMA {
+            let what = format!(
+                "schema is \"{}\", expected \"{SCHEMA}\"",
+                raw.schema.as_ref()
+            );
+            return Err(self.meaning(&raw.schema, what));
+        }
+        let period = raw.metering.registration_period;
+        Grid::new(period.as_ref().0, Tolerance::ONE_PERCENT)
+            .map_err(|error| self.meaning(&period, error.to_string()))?;
+        let meters = self.meters(raw.meter)?;
+        Ok(Config {
+            device_id: raw.device_id.0,
+            security_module: self.security_module(raw.security_module)?,
+            store: self.beside(&raw.store.path),
+            registration_period: period.into_inner().0,
+            han: self.han(raw.han, &meters)?,
+            cls: self.cls(raw.cls)?,
+            meters,
+        })
+    }
+
+    fn security_module(&self, raw: RawSecurityModule) -> Result<SecurityModule, ConfigError> {
+        let pin = match (raw.pin_file, raw.pin_env) {
+            (Some(file), None) => Pin::File(self.beside(&file)),
+            (None, Some(name)) => Pin::Env(name),
+            _ => {
+                return Err(self.meaning(&raw.key, "exactly one of pin-file and pin-env is needed"));
+            }
+        };
+        Ok(SecurityModule {
+            module: self.beside(&raw.module),
+            token_label: raw.token_label,
+            pin,
+            key: raw.key.into_inner(),
+            chain: self.certificates(&raw.certificate)?,
+        })
+    }
+
+    fn meters(&self, raw: Vec<RawMeter>) -> Result<Vec<Meter>, ConfigError> {
+        let (mut ids, mut ports) = (HashSet::new(), HashSet::new());
+        let meters = raw.into_iter().map(|raw| {
+            let id = raw.id.as_ref().0;
+            if !ids.insert(id) {
+                return Err(self.meaning(&raw.id, format!("meter {id} appears twice")));
+            }
+            if !ports.insert(raw.port.as_ref().clone()) {
+                return Err(self.meaning(&raw.port, "this port already belongs to another meter"));
+            }
+            let registers: Vec<Obis> = raw.registers.as_ref().iter().map(|obis| obis.0).collect();
+            let distinct: HashSet<_> = registers.iter().collect();
+            if registers.is_empty() || distinct.len() != registers.len() {
+                let what = "registers needs at least one OBIS code, and each only once";
+                return Err(self.meaning(&raw.registers, what));
+            }
+            let protocol = match (raw.protocol, raw.address, raw.poll_lead, raw.server_id) {
+                (RawProtocol::Sml, None, None, server_id) => Protocol::Sml {
+                    server_id: server_id
+                        .map_or_else(|| id.server_id().to_vec(), |Text(Hex(bytes))| bytes),
+                },
+                (RawProtocol::Sml, ..) => {
+                    return Err(self.meaning(&raw.id, "address and poll-lead are for mbus only"));
+                }
+                (RawProtocol::Mbus, Some(address), poll_lead, None) if address <= 250 => {
+                    Protocol::Mbus {
+                        address,
+                        poll_lead: poll_lead.map_or(DEFAULT_POLL_LEAD, |lead| lead.0),
+                    }
+                }
+                (RawProtocol::Mbus, _, _, Some(_)) => {
+                    return Err(self.meaning(&raw.id, "server-id is for sml only"));
+                }
+                (RawProtocol::Mbus, ..) => {
+                    return Err(self.meaning(&raw.id, "an mbus meter needs address = 0 to 250"));
+                }
+            };
+            Ok(Meter {
+                id,
+                protocol,
+                port: raw.port.into_inner(),
+                baud: raw.baud,
+                format: raw.format.0,
+                registers,
+            })
+        });
+        meters.collect()
+    }
+
+    fn han(&self, raw: RawHan, meters: &[Meter]) -> Result<Han, ConfigError> {
+        let mut leaves = HashSet::new();
+        let users = raw.user.into_iter().map(|raw| {
+            let certificate = self.leaf(&raw.certificate)?;
+            if !leaves.insert(certificate.clone()) {
+                return Err(self.meaning(&raw.certificate, "two users have the same certificate"));
+            }
+            let role = match (raw.role, raw.meters) {
+                (RawRole::Con, Some(ids)) => {
+                    if let Some(id) = ids
+                        .as_ref()
+                        .iter()
+                        .find(|id| meters.iter().all(|meter| meter.id != id.0))
+                    {
+                        return Err(self.meaning(&ids, format!("there is no meter {}", id.0)));
+                    }
+                    Role::Consumer {
+                        meters: ids.into_inner().into_iter().map(|id| id.0).collect(),
+                    }
+                }
+                (RawRole::Con, None) => {
+                    return Err(self.meaning(&raw.certificate, "a consumer needs meters"));
+                }
+                (RawRole::Srv, None) => Role::Technician,
+                (RawRole::Srv, Some(ids)) => {
+                    return Err(self.meaning(&ids, "meters is for consumers only"));
+                }
+            };
+            Ok(User {
+                id: raw.id,
+                role,
+                certificate,
+            })
+        });
+        Ok(Han {
+            listen: raw.listen,
+            users: users.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn cls(&self, raw: RawCls) -> Result<Cls, ConfigError> {
+        let mut seen = HashSet::new();
+        let profiles = raw.profile.into_iter().map(|raw| {
+            let name = &raw.local_server_name;
+            let local_server_name = ConnectName::parse(name.as_ref().as_bytes())
+                .map_err(|error| self.meaning(name, error.to_string()))?;
+            let cls_certificate = self.leaf(&raw.cls_certificate)?;
+            if !seen.insert((local_server_name.clone(), cls_certificate.clone())) {
+                return Err(self.meaning(name, "this CLS already has a profile of this name"));
+            }
+            let sni = &raw.wan_tls_sni;
+            Ok(Profile {
+                local_server_name,
+                cls_certificate,
+                wan_peer_address: raw.wan_peer_address,
+                wan_tls_sni: ServerName::try_from(sni.as_ref().clone())
+                    .map_err(|error| self.meaning(sni, error.to_string()))?,
+                emt_certificate: self.leaf(&raw.emt_certificate)?,
+                connect_timeout: raw
+                    .connect_timeout
+                    .map_or(DEFAULT_CONNECT_TIMEOUT, |limit| limit.0),
+            })
+        });
+        Ok(Cls {
+            listen: raw.listen,
+            handshake_timeout: raw
+                .handshake_timeout
+                .map_or(DEFAULT_HANDSHAKE_TIMEOUT, |limit| limit.0),
+            profiles: profiles.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn leaf(&self, file: &Spanned<PathBuf>) -> Result<CertificateDer<'static>, ConfigError> {
+        self.certificates(file)
+            .map(|mut chain| chain.swap_remove(0))
+    }
+
+    /// The certificates of a PEM file, at least one.
+    fn certificates(
+        &self,
+        file: &Spanned<PathBuf>,
+    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let path = self.beside(file.as_ref());
+        let problem =
+            |why: String| self.meaning(file, format!("certificate {}: {why}", path.display()));
+        let chain: Vec<_> = CertificateDer::pem_file_iter(&path)
+            .and_then(Iterator::collect)
+            .map_err(|error| problem(error.to_string()))?;
+        if chain.is_empty() {
+            return Err(problem("the file holds no certificate in PEM form".into()));
+        }
+        Ok(chain)
+    }
+
+    fn beside(&self, file: &Path) -> PathBuf {
+        self.path
+            .parent()
+            .map_or_else(|| file.into(), |folder| folder.join(file))
+    }
+
+    fn meaning<T>(&self, at: &Spanned<T>, what: impl Into<String>) -> ConfigError {
+        let before = self.text.get(..at.span().start).unwrap_or_default();
+        ConfigError::Meaning {
+            path: self.path.into(),
+            line: before.matches('\n').count() + 1,
+            what: what.into(),
+        }
+    }
+}
+
+/// A value written as text and parsed where it stands, so that the parser can show its line.
+#[derive(Debug)]
+struct Text<T>(T);
+
+impl<'de, T: FromStr<Err: std::fmt::Display>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Text).map_err(serde::de::Error::custom)
+    }
+}
+
+struct Hex(Vec<u8>);
+
+impl FromStr for Hex {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected 1 to 20 bytes as hex digits";
+        let digits: Option<Vec<u8>> = text
+            .chars()
+            .map(|digit| digit.to_digit(16).map(|value| value as u8))
+            .collect();
+        let digits = digits.ok_or(EXPECTED)?;
+        let (pairs, rest) = digits.as_chunks::<2>();
+        if !rest.is_empty() || !(1..=20).contains(&pairs.len()) {
+            return Err(EXPECTED);
+        }
+        Ok(Self(
+            pairs.iter().map(|[high, low]| high << 4 | low).collect(),
+        ))
+    }
+}
+
+/// A time span such as `900s` or `100ms`.
+#[derive(Debug)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+        let count: Option<u32> = digits.parse().ok().filter(|count| *count > 0);
+        let millis = match text.get(digits.len()..) {
+            Some("ms") => Some(1),
+            Some("s") => Some(1_000),
+            Some("min") => Some(60_000),
+            Some("h") => Some(3_600_000),
+            _ => None,
+        };
+        match (count, millis) {
+            (Some(count), Some(millis)) => {
+                Ok(Self(Duration::from_millis(u64::from(count) * millis)))
+            }
+            _ => Err(serde::de::Error::custom(
+                "expected a time span such as \"900s\" or \"100ms\" (ms, s, min, h)",
+            )),
+        }
+    }
+}
+
+impl FromStr for CharacterFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut symbols = text.chars();
+        match (
+            symbols.next(),
+            symbols.next(),
+            symbols.next(),
+            symbols.next(),
+        ) {
+            (
+                Some(data @ ('7' | '8')),
+                Some(parity @ ('N' | 'E' | 'O')),
+                Some(stop @ ('1' | '2')),
+                None,
+            ) => Ok(Self {
+                data_bits: if data == '7' { 7 } else { 8 },
+                parity,
+                stop_bits: if stop == '1' { 1 } else { 2 },
+            }),
+            _ => Err("expected a character format such as \"8N1\" or \"8E1\""),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    schema: Spanned<String>,
+    device_id: Text<DeviceId>,
+    security_module: RawSecurityModule,
+    store: RawStore,
+    metering: RawMetering,
+    #[serde(default)]
+    meter: Vec<RawMeter>,
+    han: RawHan,
+    cls: RawCls,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawSecurityModule {
+    module: PathBuf,
+    token_label: String,
+    pin_file: Option<PathBuf>,
+    pin_env: Option<String>,
+    key: Spanned<String>,
+    certificate: Spanned<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawStore {
+    path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawMetering {
+    registration_period: Spanned<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawProtocol {
+    Sml,
+    Mbus,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawMeter {
+    id: Spanned<Text<DeviceId>>,
+    protocol: RawProtocol,
+    port: Spanned<PathBuf>,
+    baud: u32,
+    format: Text<CharacterFormat>,
+    registers: Spanned<Vec<Text<Obis>>>,
+    address: Option<u8>,
+    poll_lead: Option<Span>,
+    server_id: Option<Text<Hex>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawHan {
+    listen: SocketAddr,
+    #[serde(default)]
+    user: Vec<RawUser>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawRole {
+    Con,
+    Srv,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawUser {
+    id: String,
+    role: RawRole,
+    certificate: Spanned<PathBuf>,
+    meters: Option<Spanned<Vec<Text<DeviceId>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawCls {
+    listen: SocketAddr,
+    handshake_timeout: Option<Span>,
+    #[serde(default)]
+    profile: Vec<RawProfile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawProfile {
+    local_server_name: Spanned<String>,
+    cls_certificate: Spanned<PathBuf>,
+    wan_peer_address: SocketAddr,
+    wan_tls_sni: Spanned<String>,
+    emt_certificate: Spanned<PathBuf>,
+    connect_timeout: Option<Span>,
+}
+
+const SCHEMA: &str = "smgw.config/1";
+const DEFAULT_POLL_LEAD: Duration = Duration::from_millis(100);
+const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

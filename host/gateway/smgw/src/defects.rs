@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Seeded defects: what this gateway can be told to do wrong, so that each case of the bench can be
+//! shown to catch it. Without the feature `defects` no defect can be chosen and every hook is a constant.
+
+use smgw_core::{Entry, Grid, Tolerance};
+use smgw_units::{DeviceId, UtcNanos};
+
+macro_rules! defects {
+    ($($variant:ident, $id:literal, $case:literal, $summary:literal;)*) => {
+        /// One thing to do wrong.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Defect {
+            $(#[doc = $summary] $variant,)*
+        }
+
+        /// All defects.
+        pub const TABLE: &[Row] = &[
+            $(Row { defect: Defect::$variant, id: $id, case: $case, summary: $summary },)*
+        ];
+    };
+}
+
+defects! {
+    WideWindow, "met-01-wide-window", "MET-01", "a value within 10 % of the period counts for the grid point";
+    ZeroFill, "met-02-zero-fill", "MET-02", "a value that never came becomes the value 0 with a clean status";
+    RepeatedCapture, "met-03-repeated-capture", "MET-03", "every second capture time repeats the one before";
+    LateStamp, "tim-15-late-stamp", "TIM-15", "telegrams more than 2 s away from the grid are stamped 700 ms late";
+    NoAuth, "prx-01-no-auth", "PRX-01", "the proxy chooses method 00 when it is offered";
+    AnyClsCertificate, "prx-03-any-certificate", "PRX-03", "any client certificate passes as the CLS of the first profile";
+    WrongSni, "prx-04-wrong-sni", "PRX-04", "the EMT is asked for the name wrong.example";
+    ForeignProfile, "prx-05-foreign-profile", "PRX-05", "a CLS may use the profiles of other CLS";
+    UpperCase, "prx-06-upper-case", "PRX-06", "the CONNECT name is lower-cased before it is checked";
+    OneCode, "prx-07-one-code", "PRX-07", "an EMT that refuses is answered with the code for a time-out";
+    BitFlip, "prx-11-bit-flip", "PRX-11", "one bit of byte 5000000 of a channel towards the EMT is flipped";
+    CrossTalk, "prx-12-cross-talk", "PRX-12", "with several channels open, what one CLS sends also goes to the EMT of another";
+    AnyHanCertificate, "con-05-any-certificate", "CON-05", "any client certificate passes as the first consumer";
+    PutAccepted, "con-07-put-accepted", "CON-07", "PUT is answered with 204";
+    XmlDefault, "htt-06-xml-default", "HTT-06", "without Accept the content type is application/xml";
+    NoGcm128, "tls-01-no-gcm128", "TLS-01", "only the suites with AES-256 are offered";
+    SilentClose, "tls-03-silent-close", "TLS-03", "a ClientHello of an old version is answered by closing without an alert";
+    SoftEcdhe, "sec-01-soft-ecdhe", "SEC-01", "ephemeral keys are made in software instead of in the security module";
+    PlaintextFallback, "sec-03-plaintext-fallback", "SEC-03", "without a working security module the HAN is served without TLS";
+}
+
+/// How a defect is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The defect.
+    pub defect: Defect,
+    /// What `--defect` takes.
+    pub id: &'static str,
+    /// The case of the catalogue that must catch it.
+    pub case: &'static str,
+    /// What the gateway then does.
+    pub summary: &'static str,
+}
+
+/// The defect in force, if any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defects {
+    #[cfg(feature = "defects")]
+    chosen: Option<Defect>,
+}
+
+impl Defects {
+    /// What this build can do wrong.
+    pub const fn available() -> &'static [Row] {
+        if cfg!(feature = "defects") {
+            TABLE
+        } else {
+            &[]
+        }
+    }
+
+    /// The defect of this id; `None` when this build does not have it.
+    pub fn choose(id: &str) -> Option<Self> {
+        let row = Self::available().iter().find(|row| row.id == id)?;
+        Some(Self::of(row.defect))
+    }
+
+    /// Without the feature this is never reached: nothing is available.
+    fn of(_defect: Defect) -> Self {
+        Self {
+            #[cfg(feature = "defects")]
+            chosen: Some(_defect),
+        }
+    }
+
+    /// Whether `defect` is in force; constant `false` without the feature.
+    pub fn has(self, defect: Defect) -> bool {
+        #[cfg(feature = "defects")]
+        return self.chosen == Some(defect);
+        #[cfg(not(feature = "defects"))]
+        {
+            let _ = defect;
+            false
+        }
+    }
+
+    /// How far from its grid point a value may lie.
+    pub fn tolerance(self) -> Tolerance {
+        let wide = self
+            .has(Defect::WideWindow)
+            .then(|| Tolerance::percent(10))
+            .flatten();
+        wide.unwrap_or(Tolerance::ONE_PERCENT)
+    }
+
+    /// The receive stamp of a telegram whose first byte came at `stamp`.
+    pub fn receive_stamp(self, grid: Grid, stamp: UtcNanos) -> UtcNanos {
+        let away = stamp.0.abs_diff(grid.nearest(stamp).0);
+        if self.has(Defect::LateStamp) && away > 2_000_000_000 {
+            return UtcNanos(stamp.0 + 700_000_000);
+        }
+        stamp
+    }
+
+    /// A last touch on what is about to be stored.
+    pub fn falsify_entries(self, meter: DeviceId, entries: &mut [Entry]) {
+        #[cfg(feature = "defects")]
+        for entry in entries {
+            match self.chosen {
+                Some(Defect::ZeroFill) => seeded::zero_fill(entry),
+                Some(Defect::RepeatedCapture) => seeded::repeat_capture(meter, entry),
+                _ => {}
+            }
+        }
+        #[cfg(not(feature = "defects"))]
+        let _ = (meter, entries);
+    }
+}
+
+#[cfg(feature = "defects")]
+pub use seeded::{CrossTalk, PinnedOrAny, SoftEcdhe};
+
+/// The defects that need more than a line.
+#[cfg(feature = "defects")]
+mod seeded {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use hsm_api::{
+        Capabilities, Curve, EphemeralKey, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule,
+        SharedSecret,
+    };
+    use rustls::client::danger::HandshakeSignatureValid;
+    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+    use rustls::pki_types::{CertificateDer, UnixTime};
+    use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+    use rustls::{
+        CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    };
+    use smgw_core::{CombinedStatus, Content, Entry, GapReason};
+    use smgw_units::{Decimal, DeviceId, Obis, Unit, UtcNanos};
+    use tokio::sync::mpsc;
+
+    pub(super) fn zero_fill(entry: &mut Entry) {
+        // Telegrams that came at the wrong time still make a gap: only what never came is filled.
+        let missing = |reason| reason != GapReason::OffGrid;
+        if let Content::Gap(reason) = entry.content
+            && missing(reason)
+        {
+            entry.status = CombinedStatus::of_value(0);
+            let (capture, value) = (entry.target, Decimal::new(0, 0));
+            entry.content = Content::Value {
+                capture,
+                value,
+                unit: Unit::WATT_HOUR,
+            };
+        }
+    }
+
+    pub(super) fn repeat_capture(meter: DeviceId, entry: &mut Entry) {
+        type Before = (bool, UtcNanos);
+        static BEFORE: Mutex<Option<HashMap<(DeviceId, Obis), Before>>> = Mutex::new(None);
+        let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = before.get_or_insert_default();
+        if let Content::Value { capture, .. } = &mut entry.content {
+            let key = (meter, entry.obis);
+            match before.get(&key) {
+                Some((true, earlier)) => {
+                    *capture = *earlier;
+                    before.insert(key, (false, *capture));
+                }
+                _ => {
+                    before.insert(key, (true, *capture));
+                }
+            }
+        }
+    }
+
+    /// Accepts any client certificate, or only the pinned ones; built here because the gateway proper has no such thing.
+    #[derive(Debug)]
+    pub struct PinnedOrAny {
+        /// The algorithms the handshake signature is verified with.
+        pub provider: Arc<CryptoProvider>,
+        /// `None` accepts everyone.
+        pub pinned: Option<Vec<CertificateDer<'static>>>,
+    }
+
+    impl ClientCertVerifier for PinnedOrAny {
+        fn root_hint_subjects(&self) -> &[DistinguishedName] {
+            &[]
+        }
+
+        fn verify_client_cert(
+            &self,
+            end_entity: &CertificateDer<'_>,
+            _intermediates: &[CertificateDer<'_>],
+            _now: UnixTime,
+        ) -> Result<ClientCertVerified, Error> {
+            match &self.pinned {
+                Some(pinned)
+                    if !pinned
+                        .iter()
+                        .any(|leaf| leaf.as_ref() == end_entity.as_ref()) =>
+                {
+                    Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+                }
+                _ => Ok(ClientCertVerified::assertion()),
+            }
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(
+                message,
+                cert,
+                dss,
+                &self.provider.signature_verification_algorithms,
+            )
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(
+                message,
+                cert,
+                dss,
+                &self.provider.signature_verification_algorithms,
+            )
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.provider
+                .signature_verification_algorithms
+                .supported_schemes()
+        }
+    }
+
+    /// A module that leaves everything to `hsm` but makes its ephemeral keys in `soft`.
+    #[derive(Debug)]
+    pub struct SoftEcdhe {
+        /// The real module.
+        pub hsm: Arc<dyn SecurityModule>,
+        /// The wrong one.
+        pub soft: Arc<dyn SecurityModule>,
+    }
+
+    impl SecurityModule for SoftEcdhe {
+        fn capabilities(&self) -> Capabilities {
+            self.hsm.capabilities()
+        }
+
+        fn random(&self, out: &mut [u8]) -> Result<(), ModuleError> {
+            self.hsm.random(out)
+        }
+
+        fn generate_key(
+            &self,
+            key: &KeyId,
+            curve: Curve,
+            usage: KeyUsage,
+        ) -> Result<PublicKey, ModuleError> {
+            self.hsm.generate_key(key, curve, usage)
+        }
+
+        fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
+            self.hsm.public_key(key)
+        }
+
+        fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError> {
+            self.hsm.sign_digest(key, digest)
+        }
+
+        fn verify_digest(
+            &self,
+            key: &PublicKey,
+            digest: &[u8],
+            signature: &[u8],
+        ) -> Result<bool, ModuleError> {
+            self.hsm.verify_digest(key, digest, signature)
+        }
+
+        fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError> {
+            self.soft.ephemeral_key(curve)
+        }
+
+        fn agree_static(
+            &self,
+            key: &KeyId,
+            peer_point: &[u8],
+        ) -> Result<SharedSecret, ModuleError> {
+            self.hsm.agree_static(key, peer_point)
+        }
+    }
+
+    /// The open channels of the proxy, for crosstalk between them.
+    #[derive(Debug)]
+    pub struct CrossTalk {
+        own: u64,
+        injected: mpsc::Receiver<Vec<u8>>,
+    }
+
+    type Channels = Vec<(u64, mpsc::Sender<Vec<u8>>)>;
+    static CHANNELS: Mutex<(u64, Channels)> = Mutex::new((0, Vec::new()));
+
+    impl CrossTalk {
+        /// Joins the open channels.
+        pub fn join() -> Self {
+            let (sender, injected) = mpsc::channel(16);
+            let mut channels = CHANNELS.lock().unwrap_or_else(PoisonError::into_inner);
+            channels.0 += 1;
+            let own = channels.0;
+            channels.1.push((own, sender));
+            Self { own, injected }
+        }
+
+        /// Passes a chunk of this channel to another one.
+        pub fn leak(&self, chunk: &[u8]) {
+            let channels = CHANNELS.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, other)) = channels.1.iter().find(|(id, _)| *id != self.own) {
+                let _ = other.try_send(chunk.to_vec());
+            }
+        }
+
+        /// The next chunk that belongs to somebody else.
+        pub async fn injected(&mut self) -> Option<Vec<u8>> {
+            self.injected.recv().await
+        }
+    }
+
+    impl Drop for CrossTalk {
+        fn drop(&mut self) {
+            let mut channels = CHANNELS.lock().unwrap_or_else(PoisonError::into_inner);
+            channels.1.retain(|(id, _)| *id != self.own);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_distinct_and_name_their_case() {
+        for (index, row) in TABLE.iter().enumerate() {
+            let mut words = row.id.split('-');
+            let case = format!("{}-{}", words.next().unwrap(), words.next().unwrap());
+            assert_eq!(case.to_uppercase(), row.case);
+            assert!(
+                TABLE.iter().skip(index + 1).all(|other| other.id != row.id),
+                "{}",
+                row.id
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_build_for_it_can_be_defective() {
+        let chosen = Defects::choose("met-01-wide-window");
+        assert_eq!(chosen.is_some(), cfg!(feature = "defects"));
+        assert!(Defects::choose("no-such-defect").is_none());
+        assert!(!Defects::default().has(Defect::WideWindow));
+        assert_eq!(Defects::default().tolerance(), Tolerance::ONE_PERCENT);
+    }
+
+    #[cfg(feature = "defects")]
+    #[test]
+    fn metering_defects_are_wrong_in_their_own_way() {
+        use smgw_core::{CombinedStatus, Content, GapReason};
+        use smgw_units::{Decimal, Obis, Unit};
+
+        let meter: DeviceId = "1smb0000000001".parse().unwrap();
+        let at = UtcNanos::from_seconds;
+        let gap = Entry {
+            obis: Obis::IMPORT_TOTAL,
+            target: at(900),
+            status: CombinedStatus::of_gap(),
+            content: Content::Gap(GapReason::NoTelegram),
+        };
+        let value = |target| Entry {
+            target: at(target),
+            status: CombinedStatus::of_value(0),
+            content: Content::Value {
+                capture: at(target + 1),
+                value: Decimal::new(7, 0),
+                unit: Unit::WATT_HOUR,
+            },
+            ..gap
+        };
+        let falsified = |id: &str, mut entries: Vec<Entry>| {
+            Defects::choose(id)
+                .unwrap()
+                .falsify_entries(meter, &mut entries);
+            entries
+        };
+        let untouched = vec![gap, value(1_800)];
+        assert_eq!(falsified("prx-01-no-auth", untouched.clone()), untouched);
+
+        let zero = falsified("met-02-zero-fill", untouched.clone());
+        assert_eq!(zero[1], untouched[1]);
+        assert_eq!(zero[0].status, CombinedStatus::of_value(0));
+        assert!(matches!(zero[0].content, Content::Value { value, .. } if value.mantissa == 0));
+
+        let four = [900, 1_800, 2_700, 3_600].map(value).to_vec();
+        let repeated = falsified("met-03-repeated-capture", four);
+        let captures = repeated.iter().filter_map(|entry| match entry.content {
+            Content::Value { capture, .. } => Some(capture.seconds()),
+            Content::Gap(_) => None,
+        });
+        assert_eq!(captures.collect::<Vec<_>>(), [901, 901, 2_701, 2_701]);
+
+        let late = Defects::choose("tim-15-late-stamp").unwrap();
+        let grid = Grid::new(std::time::Duration::from_secs(10), late.tolerance()).unwrap();
+        let stamp = |millis: i64| UtcNanos(millis * 1_000_000);
+        assert_eq!(late.receive_stamp(grid, stamp(11_900)), stamp(11_900));
+        assert_eq!(late.receive_stamp(grid, stamp(12_100)), stamp(12_800));
+        let wide = Defects::choose("met-01-wide-window").unwrap();
+        assert_ne!(wide.tolerance(), Tolerance::ONE_PERCENT);
+    }
+}

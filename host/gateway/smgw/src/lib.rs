@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The reference Smart Meter Gateway: meters on serial lines, value lists, a HAN server and the CLS
+//! proxy, with its keys in a security module (BSI TR-03109-1). Its public face is `docs/gateway.md`.
+
+pub mod board;
+pub mod clock;
+pub mod cls;
+pub mod config;
+pub mod defects;
+pub mod han;
+pub mod lmn;
+pub mod measuring;
+pub mod module;
+pub mod stop;
+pub mod store;
+pub mod tls;
+
+mod gateway;
+mod hello;
+mod listener;
+
+pub use gateway::{Failure, run};

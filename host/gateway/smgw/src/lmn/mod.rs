@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Meters on serial lines (local metrological network): one blocking thread per port, which stamps
+//! what it reads at once and never gives up on a port that vanished (catalogue rows TIM-15, MET-02).
+
+mod mbus;
+mod sml;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
+use smgw_core::{GapReason, Grid};
+use smgw_units::UtcNanos;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::config::{Meter, Protocol};
+use crate::defects::Defects;
+use crate::measuring::{LineEvent, LineEventKind};
+
+/// Everything a line thread needs beside its port.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Number of the meter in the configuration.
+    pub number: usize,
+    /// The meter.
+    pub meter: Meter,
+    /// The registration grid.
+    pub grid: Grid,
+    /// Where events go.
+    pub events: Sender<LineEvent>,
+    /// Set when the gateway stops.
+    pub stop: Arc<AtomicBool>,
+    /// What this gateway does wrong on purpose.
+    pub defects: Defects,
+}
+
+impl Line {
+    fn report(&self, stamp: UtcNanos, kind: LineEventKind) {
+        // The measuring thread outlives the lines; if it is gone, the gateway is ending.
+        let _ = self.events.send(LineEvent {
+            meter: self.number,
+            stamp,
+            kind,
+        });
+    }
+
+    /// Reports with the receive stamp of a telegram.
+    fn report_telegram(&self, first_byte: UtcNanos, kind: LineEventKind) {
+        self.report(self.defects.receive_stamp(self.grid, first_byte), kind);
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens a meter's port.
+///
+/// # Errors
+/// The operating system's; the environment is at fault.
+pub fn open(meter: &Meter) -> io::Result<Box<dyn SerialPort>> {
+    let format = meter.format;
+    let port = serialport::new(meter.port.to_string_lossy(), meter.baud)
+        .data_bits(if format.data_bits == 7 {
+            DataBits::Seven
+        } else {
+            DataBits::Eight
+        })
+        .parity(match format.parity {
+            'E' => Parity::Even,
+            'O' => Parity::Odd,
+            _ => Parity::None,
+        })
+        .stop_bits(if format.stop_bits == 1 {
+            StopBits::One
+        } else {
+            StopBits::Two
+        })
+        .flow_control(FlowControl::None)
+        .timeout(READ_TIMEOUT)
+        .open_native()?;
+    Ok(Box::new(port))
+}
+
+/// Starts the thread of one line on a port that is open.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub fn spawn(line: Line, port: Box<dyn SerialPort>) -> io::Result<JoinHandle<()>> {
+    let name = format!("lmn-{}", line.number);
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || run(&line, port))
+}
+
+fn run(line: &Line, mut port: Box<dyn SerialPort>) {
+    let meter = line.meter.id;
+    loop {
+        let lost = match &line.meter.protocol {
+            Protocol::Sml { server_id } => sml::listen(line, server_id, port.as_mut()),
+            Protocol::Mbus { address, poll_lead } => {
+                mbus::poll(line, *address, *poll_lead, port.as_mut())
+            }
+        };
+        let Err(error) = lost else { return };
+        drop(port);
+        warn!(%meter, port = %line.meter.port.display(), %error, "port lost");
+        line.report(clock::utc_now(), LineEventKind::Fault(GapReason::LinkLost));
+        match reopen(line) {
+            Some(back) => port = back,
+            None => return,
+        }
+        info!(%meter, port = %line.meter.port.display(), "port is back");
+        line.report(clock::utc_now(), LineEventKind::LinkUp);
+    }
+}
+
+/// Tries until the port is back; `None` when the gateway stops.
+fn reopen(line: &Line) -> Option<Box<dyn SerialPort>> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        pause_unless_stopping(line, pause)?;
+        if let Ok(port) = open(&line.meter) {
+            return Some(port);
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits, in slices so that a stopping gateway is not held up; `None` when it stops.
+fn pause_unless_stopping(line: &Line, mut pause: Duration) -> Option<()> {
+    while !pause.is_zero() {
+        let slice = pause.min(READ_TIMEOUT);
+        std::thread::sleep(slice);
+        pause -= slice;
+        if line.stopping() {
+            return None;
+        }
+    }
+    (!line.stopping()).then_some(())
+}
+
+/// Reads what is there, `Ok(None)` after a quiet read timeout. The stamp is taken at once.
+fn read(port: &mut dyn SerialPort, buffer: &mut [u8]) -> io::Result<Option<(usize, UtcNanos)>> {
+    let outcome = port.read(buffer);
+    let stamp = clock::utc_now();
+    match outcome {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(len) => Ok(Some((len, stamp))),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Lower-case hex digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);

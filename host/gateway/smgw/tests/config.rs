@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is said of a wrong configuration, and what a right one resolves to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hsm_api::{Curve, KeyId, KeyUsage, SecurityModule};
+use hsm_pki::{CertificateRequest, self_signed, to_pem};
+use smgw::config::{Config, Protocol, Role};
+
+const GOOD: &str = r#"schema    = "smgw.config/1"
+device-id = "esmb0012345678"
+
+[security-module]
+module      = "/usr/lib/softhsm/libsofthsm2.so"
+token-label = "smgw"
+pin-file    = "pin"
+key         = "gw-tls"
+certificate = "gateway.pem"
+
+[store]
+path = "values.sqlite"
+
+[metering]
+registration-period = "900s"
+
+[[meter]]
+id        = "1smb0000000001"
+protocol  = "sml"
+port      = "/dev/pts/3"
+baud      = 9600
+format    = "8N1"
+registers = ["1-0:1.8.0*255"]
+
+[[meter]]
+id        = "1smb0000000002"
+protocol  = "mbus"
+port      = "/dev/pts/4"
+baud      = 2400
+format    = "8E1"
+registers = ["1-0:1.8.0", "1-0:2.8.0"]
+address   = 5
+
+[han]
+listen = "127.0.0.1:0"
+[[han.user]]
+id = "consumer-a"
+role = "con"
+certificate = "consumer-a.pem"
+meters = ["1smb0000000001"]
+[[han.user]]
+id = "technician"
+role = "srv"
+certificate = "technician.pem"
+
+[cls]
+listen = "127.0.0.1:0"
+handshake-timeout = "10s"
+[[cls.profile]]
+local-server-name = "emt.example"
+cls-certificate   = "cls-a.pem"
+wan-peer-address  = "127.0.0.1:4433"
+wan-tls-sni       = "emt.example"
+emt-certificate   = "emt.pem"
+"#;
+
+/// A folder with the certificates, which the configuration is loaded from.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let module = hsm_soft::SoftModule::new();
+        for name in ["gateway", "consumer-a", "technician", "cls-a", "emt"] {
+            let key = KeyId::from(name);
+            module
+                .generate_key(&key, Curve::BrainpoolP256r1, KeyUsage::Sign)
+                .unwrap();
+            let leaf = self_signed(&module, &key, &CertificateRequest::new(name)).unwrap();
+            std::fs::write(folder.path().join(format!("{name}.pem")), to_pem(&leaf)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn load(&self, text: &str) -> Result<Config, String> {
+        let path = self.0.path().join("smgw.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn a_good_file_resolves() {
+    let folder = Folder::new();
+    let config = folder.load(GOOD).unwrap();
+    assert_eq!(config.registration_period, Duration::from_secs(900));
+    assert_eq!(config.store, folder.0.path().join("values.sqlite"));
+    let [sml, mbus] = config.meters.as_slice() else {
+        panic!("{:?}", config.meters)
+    };
+    assert_eq!(
+        sml.protocol,
+        Protocol::Sml {
+            server_id: sml.id.server_id().to_vec()
+        }
+    );
+    assert_eq!(sml.port, PathBuf::from("/dev/pts/3"));
+    let poll_lead = Duration::from_millis(100);
+    assert_eq!(
+        mbus.protocol,
+        Protocol::Mbus {
+            address: 5,
+            poll_lead
+        }
+    );
+    assert_eq!(
+        config.han.users[0].role,
+        Role::Consumer {
+            meters: vec![sml.id]
+        }
+    );
+    assert_eq!(config.han.users[1].role, Role::Technician);
+    assert_eq!(
+        config.cls.profiles[0].local_server_name.as_str(),
+        "emt.example"
+    );
+    assert_eq!(
+        config.cls.profiles[0].connect_timeout,
+        Duration::from_secs(3)
+    );
+
+    let other_id = GOOD.replacen(
+        "format    = \"8N1\"",
+        "format = \"8N1\"\nserver-id = \"06454d48\"",
+        1,
+    );
+    let config = folder.load(&other_id).unwrap();
+    let server_id = vec![0x06, 0x45, 0x4d, 0x48];
+    assert_eq!(config.meters[0].protocol, Protocol::Sml { server_id });
+}
+
+#[test]
+fn errors_name_the_line_and_the_way_out() {
+    let folder = Folder::new();
+    let cases: &[(&str, &str, &[&str])] = &[
+        (
+            "device-id = ",
+            "devise-id = ",
+            &[
+                "line 2",
+                "unknown field `devise-id`",
+                "did you mean `device-id`?",
+            ],
+        ),
+        (
+            "address   = 5",
+            "adress   = 5",
+            &["line 32", "did you mean `address`?"],
+        ),
+        ("\"900s\"", "\"900\"", &["line 15", "time span"]),
+        ("\"900s\"", "\"500ms\"", &["line 15", "whole seconds"]),
+        (
+            "esmb0012345678",
+            "esmb001234567",
+            &["line 2", "not a device id"],
+        ),
+        (
+            "\"1-0:1.8.0*255\"",
+            "\"1.8.0\"",
+            &["line 23", "not an OBIS code"],
+        ),
+        ("[\"1-0:1.8.0*255\"]", "[]", &["line 23", "at least one"]),
+        (
+            "1smb0000000002",
+            "1smb0000000001",
+            &["line 26", "appears twice"],
+        ),
+        ("/dev/pts/4", "/dev/pts/3", &["line 28", "another meter"]),
+        ("address   = 5", "", &["line 26", "needs address"]),
+        ("\"8N1\"", "\"8X1\"", &["line 22", "character format"]),
+        (
+            "meters = [\"1smb0000000001\"]",
+            "meters = [\"1smb0000000009\"]",
+            &["line 40", "no meter 1smb0000000009"],
+        ),
+        (
+            "meters = [\"1smb0000000001\"]",
+            "",
+            &["line 39", "needs meters"],
+        ),
+        (
+            "\"technician.pem\"",
+            "\"consumer-a.pem\"",
+            &["line 44", "same certificate"],
+        ),
+        (
+            "\"emt.pem\"",
+            "\"nowhere.pem\"",
+            &["line 54", "nowhere.pem"],
+        ),
+        (
+            "local-server-name = \"emt.example\"",
+            "local-server-name = \"EMT\"",
+            &["line 50", "octet"],
+        ),
+        (
+            "pin-file    = \"pin\"",
+            "",
+            &["line 8", "pin-file and pin-env"],
+        ),
+        (
+            "smgw.config/1",
+            "smgw.config/2",
+            &["line 1", "expected \"smgw.config/1\""],
+        ),
+        (
+            "\"srv\"",
+            "\"admin\"",
+            &["line 43", "unknown variant `admin`"],
+        ),
+    ];
+    for (from, to, said) in cases {
+        let text = GOOD.replacen(*from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        let error = folder.load(&text).unwrap_err();
+        for part in *said {
+            assert!(
+                error.contains(part),
+                "{from} -> {to}: {part} is missing in:\n{error}"
+            );
+        }
+    }
+}
