@@ -1,1 +1,77 @@
-//! The rehearsal catalogue.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The rehearsal catalogue: cases as data, and the live rig they work on.
+//!
+//! Cases judge through public interfaces only (serial lines, HAN, CLS proxy, EMT side, security module
+//! trace), so that a real gateway can stand in the place of the reference gateway.
+
+pub mod bench;
+pub mod bringup;
+pub mod gateway;
+pub mod meters;
+pub mod module_tool;
+pub mod pkcs11_trace;
+mod rows;
+pub mod runtime_dir;
+mod selection;
+mod tap;
+mod tokens;
+mod trouble;
+pub mod values;
+
+use bench_engine::Case;
+
+use crate::bench::Bench;
+pub use crate::selection::select;
+pub use crate::trouble::BringUpError;
+
+/// The catalogue in order of execution: what is quick first, what restarts the gateway last.
+static CATALOGUE: [Case<Bench>; 20] = [
+    rows::tls::TLS_01,
+    rows::tls::TLS_03,
+    rows::consumer::CON_05,
+    rows::consumer::CON_07,
+    rows::consumer::HTT_06,
+    rows::proxy::PRX_01,
+    rows::proxy::PRX_03,
+    rows::proxy::PRX_04,
+    rows::proxy::PRX_05,
+    rows::proxy::PRX_06,
+    rows::proxy::PRX_07,
+    rows::proxy::PRX_11,
+    rows::proxy::PRX_12,
+    rows::proxy::PRX_19,
+    rows::metering::MET_01,
+    rows::metering::MET_02,
+    rows::metering::MET_03,
+    rows::time::TIM_15,
+    rows::security_module::SEC_01,
+    rows::security_module::SEC_03,
+];
+
+/// All cases.
+pub fn catalogue() -> &'static [Case<Bench>] {
+    &CATALOGUE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_complete_and_unique() {
+        let mut ids = BTreeSet::new();
+        for case in catalogue() {
+            assert!(ids.insert(case.id), "{} stands twice", case.id);
+            assert!(case.version > 0 && !case.budget.is_zero(), "{}", case.id);
+            assert!(!case.requirements.is_empty(), "{} has no source", case.id);
+            assert!(
+                !case.steps.is_empty() && !case.needs.is_empty(),
+                "{}",
+                case.id
+            );
+            assert!(!case.title.ends_with('.'), "{}", case.id);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From a resolved rig to a live one: tokens, certificates, meters, EMT, gateway; each stage says what it does and whose fault a failure is.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bench_engine::{Deadline, Interrupt};
+use bench_evidence::trace::Trace;
+use bench_rig::role::GatewayActor;
+use bench_rig::{Ics, Rig};
+use bench_timing::{BenchClock, NoiseFloor, StallWatch};
+use hsm_tls::TlsProfile;
+use rustls::pki_types::CertificateDer;
+use smgw_peers::net::{BlackholePort, Emt, Party, RefusingPort, ServerTls, Tap};
+
+use crate::bench::{Bench, GatewayRig, Names, Parties, Taps, User};
+use crate::gateway::{
+    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeteringConfig, ModuleConfig,
+    ProxyProfile, StartError, StoreConfig, write_private,
+};
+use crate::meters::Meters;
+use crate::module_tool::{TokenSigner, sibling};
+use crate::runtime_dir::RuntimeDir;
+use crate::tap::NetworkTap;
+use crate::tokens::Tokens;
+use crate::trouble::{BringUpError, During};
+
+/// What the rest of the bench provides for a bring-up.
+pub struct Surroundings<'a> {
+    /// The rig.
+    pub rig: &'a Rig,
+    /// The declaration.
+    pub ics: &'a Ics,
+    /// The run's clock.
+    pub clock: &'a BenchClock,
+    /// The run's trace.
+    pub trace: &'a Trace,
+    /// Receives the gateway's log.
+    pub gateway_log: PathBuf,
+    /// Seeded defect of the reference gateway.
+    pub defect: Option<String>,
+    /// Requests to end.
+    pub interrupt: &'a Interrupt,
+    /// Told what is being done.
+    pub stage: &'a dyn Fn(&str),
+}
+
+/// What is ready before any role starts: the tokens of the run, and the key that seals its evidence.
+/// It outlives the rig, so that a run that broke off is sealed too.
+pub struct Grounds {
+    /// Seals the bundle.
+    pub signer: TokenSigner,
+    /// PEM certificate of the sealing key, for `verify --trust`.
+    pub seal_certificate: String,
+    tokens: Tokens,
+    runtime: Arc<RuntimeDir>,
+}
+
+impl Grounds {
+    /// Makes the run's directory, its tokens and the sealing key.
+    pub fn prepare(rig: &Rig, run_id: &str) -> Result<Self, BringUpError> {
+        let runtime = Arc::new(RuntimeDir::create(run_id).during("making the run's directory")?);
+        let tokens = Tokens::prepare(rig, runtime.path())?;
+        let (signer, seal_certificate) = tokens.seal(run_id)?;
+        Ok(Self {
+            signer,
+            seal_certificate,
+            tokens,
+            runtime,
+        })
+    }
+}
+
+/// Brings the rig up. Whatever was started is ended again when this fails.
+pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, BringUpError> {
+    let rig = around.rig;
+    if let Some(part) = rig.undrivable().into_iter().next() {
+        return Err(BringUpError::NotDrivable {
+            part: part.part,
+            reason: part.reason.to_owned(),
+        });
+    }
+    let say = |what: &str| {
+        (around.stage)(what);
+        if around.interrupt.no_more_cases() {
+            Err(BringUpError::Interrupted)
+        } else {
+            Ok(())
+        }
+    };
+    let Grounds {
+        tokens, runtime, ..
+    } = grounds;
+
+    say("the rig measures itself")?;
+    let noise = NoiseFloor::measure(NoiseFloor::DEFAULT_SAMPLES, NoiseFloor::DEFAULT_LIMIT);
+
+    say("making the gateway's key and certificate")?;
+    let device_id = gateway_id(rig)?;
+    let provisioned = tokens.gateway_key(&device_id)?;
+    let gateway_certificate =
+        hsm_pki::from_pem(&provisioned.certificate).during("reading the gateway's certificate")?;
+
+    say("starting the meters")?;
+    let meters = Meters::start(rig, around.clock, around.trace).during("starting the meters")?;
+
+    say("starting the EMT")?;
+    let taps = Taps {
+        han: tap(around.trace, "HAN"),
+        cls: tap(around.trace, "CLS"),
+        wan: tap(around.trace, "WAN"),
+    };
+    let parties = parties(rig).during("making the parties' certificates")?;
+    let emt_party = Party::new(&emt_name(rig)).during("making the EMT's certificate")?;
+    let emt = start_emt(&emt_party, &gateway_certificate, &taps.wan)?;
+    let baseline_emt = start_emt(
+        &emt_party,
+        parties.cls_a.certificate(),
+        &(Arc::new(smgw_peers::net::NoTap) as _),
+    )?;
+    let silent = BlackholePort::new().during("making a silent port")?;
+    let refusing = RefusingPort::new().during("making a refusing port")?;
+    let names = names(rig)?;
+
+    say("starting the gateway")?;
+    let files = Files {
+        dir: runtime.path(),
+    };
+    let profiles = [
+        (&names.a, &parties.cls_a, emt.addr()),
+        (&names.b, &parties.cls_b, emt.addr()),
+        (&names.silent, &parties.cls_a, silent.addr()),
+        (&names.refusing, &parties.cls_a, refusing.addr()),
+    ];
+    let config = GatewayConfig {
+        schema: "smgw.config/1",
+        device_id,
+        security_module: ModuleConfig {
+            certificate: files.pem("gateway", &provisioned.certificate)?,
+            ..tokens.gateway_module.clone()
+        },
+        store: StoreConfig {
+            path: runtime.path().join("values.sqlite"),
+        },
+        metering: MeteringConfig {
+            registration_period: format!("{}ms", rig.metering.registration_period.0.as_millis()),
+        },
+        meter: meters.configuration(),
+        han: han(&files, &parties)?,
+        cls: ClsConfig {
+            listen: LOOPBACK,
+            handshake_timeout: "10s".to_owned(),
+            profile: profiles
+                .into_iter()
+                .map(|(name, party, address)| {
+                    Ok(ProxyProfile {
+                        local_server_name: name.clone(),
+                        cls_certificate: files.pem(party.name(), &party.certificate_pem())?,
+                        wan_peer_address: address,
+                        wan_tls_sni: names.wan_sni.clone(),
+                        emt_certificate: files.pem("emt", &emt_party.certificate_pem())?,
+                        connect_timeout: "3s".to_owned(),
+                    })
+                })
+                .collect::<Result<_, BringUpError>>()?,
+        },
+    };
+    let launch = Launch {
+        binary: gateway_binary(rig)?,
+        config: runtime.path().join("smgw.toml"),
+        defect: around.defect.clone(),
+        environment: tokens.gateway_environment.clone(),
+        log: around.gateway_log.clone(),
+    };
+    let mut gateway = GatewayRig {
+        process: Arc::new(Gateway::default()),
+        launch,
+        config,
+        replaced_environment: tokens.replaced_environment.clone(),
+        missing_environment: tokens.missing_environment.clone(),
+        tracer: tracer(),
+    };
+    let patience = Duration::from_secs(20).mul_f64(rig.timeout_multiplier.max(1.0));
+    let started = around.clock.utc_of(BenchClock::now()).0;
+    let listening = gateway
+        .start(Deadline::after(patience))
+        .map_err(|error| match error {
+            StartError::Ended(status, last) if status.code() == Some(2) => BringUpError::Usage {
+                what: format!("the gateway does not accept its command line: {last}"),
+                help: "`smgw-bench list --defects` prints the defects this build knows".to_owned(),
+            },
+            error => BringUpError::Stage {
+                stage: "starting the gateway",
+                cause: error.to_string(),
+            },
+        })?;
+    // Later starts take the same ports, so that a case knows where to look for a listener that must not be there.
+    gateway.config.han.listen = listening.han;
+    gateway.config.cls.listen = listening.cls;
+
+    Ok(Bench {
+        gateway_certificate,
+        gateway,
+        listening,
+        parties,
+        names,
+        emt,
+        baseline_emt,
+        emt_certificate: emt_party.certificate().clone(),
+        meters,
+        ics: around.ics.clone(),
+        clock: around.clock.clone(),
+        noise,
+        stalls: StallWatch::start().during("watching the host for stalls")?,
+        period: rig.metering.registration_period.0,
+        multiplier: rig.timeout_multiplier.max(1.0),
+        started,
+        taps,
+        histograms: Mutex::new(Vec::new()),
+        _faulty_ports: Box::new((silent, refusing)),
+        runtime: Arc::clone(runtime),
+    })
+}
+
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn gateway_id(rig: &Rig) -> Result<String, BringUpError> {
+    let gateway = rig
+        .gateway
+        .as_ref()
+        .ok_or_else(|| BringUpError::NotDrivable {
+            part: "role.gateway".to_owned(),
+            reason: "a rehearsal needs a gateway".to_owned(),
+        })?;
+    Ok(gateway.device_id.to_string())
+}
+
+fn gateway_binary(rig: &Rig) -> Result<PathBuf, BringUpError> {
+    let named = rig
+        .gateway
+        .as_ref()
+        .and_then(|gateway| match &gateway.actor {
+            GatewayActor::Ours { binary } => binary.clone(),
+            GatewayActor::Device { .. } => None,
+        });
+    let binary = match named {
+        Some(binary) => binary,
+        None => sibling("smgw").during("finding the gateway program")?,
+    };
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    Err(BringUpError::Missing {
+        what: format!("the gateway program {}", binary.display()),
+        help: "build it with `cargo build -p smgw --features defects`".to_owned(),
+    })
+}
+
+/// OpenSC's PKCS#11 call tracer.
+fn tracer() -> Option<PathBuf> {
+    [
+        "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so",
+        "/usr/lib/aarch64-linux-gnu/pkcs11-spy.so",
+        "/usr/lib64/pkcs11-spy.so",
+        "/usr/lib/pkcs11-spy.so",
+    ]
+    .into_iter()
+    .map(PathBuf::from)
+    .find(|path| path.is_file())
+}
+
+fn emt_name(rig: &Rig) -> String {
+    rig.emts
+        .values()
+        .next()
+        .map_or_else(|| "emt.example".to_owned(), |emt| emt.tls_name.clone())
+}
+
+fn names(rig: &Rig) -> Result<Names, BringUpError> {
+    let mut named = rig.clss.values().map(|cls| cls.local_server_name.clone());
+    let a = named.next().ok_or_else(|| BringUpError::NotDrivable {
+        part: "role.cls".to_owned(),
+        reason: "a rehearsal needs a CLS".to_owned(),
+    })?;
+    let b = named
+        .next()
+        .unwrap_or_else(|| "second.cls.example".to_owned());
+    Ok(Names {
+        a,
+        b,
+        silent: "silent.emt.example".to_owned(),
+        refusing: "refusing.emt.example".to_owned(),
+        wan_sni: emt_name(rig),
+    })
+}
+
+fn parties(rig: &Rig) -> Result<Parties, smgw_peers::net::PartyError> {
+    let mut consumers = Vec::new();
+    for (name, consumer) in &rig.consumers {
+        let meters = consumer
+            .meters
+            .iter()
+            .filter_map(|meter| rig.meters.get(meter));
+        consumers.push(User {
+            party: Party::new(&format!("consumer-{name}"))?,
+            meters: meters.map(|meter| meter.device_id).collect(),
+        });
+    }
+    let cls_a = Party::new("cls-a.cls")?;
+    Ok(Parties {
+        consumers,
+        technician: Party::new("technician")?,
+        impostor: Party::new(cls_a.name())?,
+        cls_a,
+        cls_b: Party::new("cls-b.cls")?,
+        stranger: Party::new("stranger")?,
+    })
+}
+
+fn start_emt(
+    party: &Party,
+    client: &CertificateDer<'static>,
+    tap: &Arc<dyn Tap>,
+) -> Result<Emt, BringUpError> {
+    let tls = ServerTls::new(
+        party,
+        &TlsProfile::emt_server(),
+        std::slice::from_ref(client),
+    )
+    .during("setting up the EMT's TLS")?;
+    Emt::start(tls, Arc::clone(tap)).during("starting the EMT")
+}
+
+fn tap(trace: &Trace, leg: &str) -> Arc<dyn Tap> {
+    Arc::new(NetworkTap::new(trace.clone(), leg))
+}
+
+fn han(files: &Files<'_>, parties: &Parties) -> Result<HanConfig, BringUpError> {
+    let mut user = Vec::new();
+    for consumer in &parties.consumers {
+        user.push(HanUser {
+            id: consumer.party.name().to_owned(),
+            role: "con",
+            certificate: files.pem(consumer.party.name(), &consumer.party.certificate_pem())?,
+            meters: consumer.meters.iter().map(ToString::to_string).collect(),
+        });
+    }
+    user.push(HanUser {
+        id: parties.technician.name().to_owned(),
+        role: "srv",
+        certificate: files.pem("technician", &parties.technician.certificate_pem())?,
+        meters: Vec::new(),
+    });
+    Ok(HanConfig {
+        listen: LOOPBACK,
+        user,
+    })
+}
+
+/// Certificates the gateway's configuration names.
+struct Files<'a> {
+    dir: &'a Path,
+}
+
+impl Files<'_> {
+    fn pem(&self, name: &str, pem: &str) -> Result<PathBuf, BringUpError> {
+        let path = self.dir.join(format!("{name}.pem"));
+        write_private(&path, pem.as_bytes()).during("writing a certificate")?;
+        Ok(path)
+    }
+}

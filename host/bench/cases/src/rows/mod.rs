@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The rows of the rehearsal catalogue, one module per area.
+
+pub mod consumer;
+pub mod metering;
+pub mod proxy;
+pub mod security_module;
+pub mod time;
+pub mod tls;

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line: names, flags and the help that teaches them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Default rig, relative to the working directory.
+pub const DEFAULT_RIG: &str = "rigs/virtual.toml";
+/// Default declaration, relative to the working directory.
+pub const DEFAULT_ICS: &str = "rigs/ics/reference.toml";
+/// Default assumptions, relative to the working directory.
+pub const DEFAULT_ASSUMPTIONS: &str = "rigs/assumptions.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  all executed cases passed or were measured
+    2  wrong command line
+    4  the selection matches no case
+    5  passed, but planned cases are outstanding
+   96  a tool or library of the environment is missing
+  100  at least one case failed
+  101  no failure, at least one case inconclusive
+  102  a case or the bench broke
+  103  the rig broke; retrying elsewhere is sensible
+  104  the rig is busy and the wait ran out
+  106  rig, ICS, assumption or plan file invalid
+  107  a resource is missing or its health check failed
+  109  bundle verification failed
+  130  ended by the operator
+All codes: docs/cli.md";
+
+/// Hardware-in-the-loop test bench for the German Smart Meter Gateway (BSI TR-03109).
+#[derive(Debug, Parser)]
+#[command(name = "smgw-bench", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run cases on a rig and seal the evidence in a bundle.
+    Run(RunArgs),
+    /// Say what would run, what would not, and why. Touches no device.
+    Plan(PlanArgs),
+    /// List the cases of the catalogue, or the seeded defects of the reference gateway.
+    List(ListArgs),
+    /// List serial ports and PKCS#11 tokens, ready to paste into a rig file.
+    Discover(DiscoverArgs),
+    /// Check, show or document rig files.
+    #[command(subcommand)]
+    Rig(RigCommand),
+    /// Render a bundle's results.
+    Report(ReportArgs),
+    /// Check a bundle: hashes, event chain, signature, completeness.
+    Verify(VerifyArgs),
+    /// Work with a PKCS#11 security module.
+    #[command(subcommand)]
+    Hsm(HsmCommand),
+}
+
+/// Which files describe the run.
+#[derive(Args, Clone, Debug)]
+pub struct InputArgs {
+    /// Rig file: what is wired.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_RIG)]
+    pub rig: PathBuf,
+    /// ICS file: what the maker declares.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_ICS)]
+    pub ics: PathBuf,
+    /// Assumptions: what stands in for specifications that were not at hand.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_ASSUMPTIONS)]
+    pub assumptions: PathBuf,
+    /// Filter, e.g. 'id(PRX-*) & !id(PRX-19)', 'iface(HAN) | level(characterise)', 'needs(meter.*)'.
+    #[arg(short = 'E', long = "filter", value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Inputs.
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Folder that receives the bundle.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub report_dir: PathBuf,
+    /// Seed of everything random; drawn and printed when not given.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Let the reference gateway misbehave; see `list --defects`.
+    #[arg(long, value_name = "ID")]
+    pub defect: Option<String>,
+    /// How long to wait for a busy rig, e.g. 10s, 5min.
+    #[arg(long, value_name = "DURATION")]
+    pub wait: Option<String>,
+    /// Never ask a person; implied by CI=true.
+    #[arg(long)]
+    pub non_interactive: bool,
+}
+
+/// `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// Inputs.
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Explain one case: requirement sources, needs, steps.
+    #[arg(long, value_name = "CASE")]
+    pub explain: Option<String>,
+    /// Write the plan as plan.lock.toml to this file instead of printing a table.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How to print a list.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// Paste-ready rig blocks (`discover` only).
+    Toml,
+}
+
+/// `list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// List the defects the reference gateway can be told to have, and the case that must catch each.
+    #[arg(long)]
+    pub defects: bool,
+    /// The reference gateway; found beside this program when not given.
+    #[arg(long, value_name = "PROGRAM")]
+    pub gateway: Option<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ListFormat,
+}
+
+/// `discover`.
+#[derive(Args, Debug)]
+pub struct DiscoverArgs {
+    /// PKCS#11 libraries to ask, in addition to the usual ones that exist.
+    #[arg(long, value_name = "LIBRARY")]
+    pub module: Vec<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ListFormat,
+}
+
+/// `rig`.
+#[derive(Debug, Subcommand)]
+pub enum RigCommand {
+    /// Parse and resolve a rig file, and look whether its devices are there.
+    Check {
+        /// Rig file.
+        #[arg(default_value = DEFAULT_RIG)]
+        rig: PathBuf,
+    },
+    /// Print what a rig file resolves to.
+    Show {
+        /// Rig file.
+        #[arg(default_value = DEFAULT_RIG)]
+        rig: PathBuf,
+    },
+    /// Print the JSON Schema of an input file.
+    Schema {
+        /// Which file.
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
+}
+
+/// Files with a schema.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum SchemaOf {
+    /// `smgw-bench.rig/1`
+    #[default]
+    Rig,
+    /// `smgw-bench.ics/1`
+    Ics,
+    /// `smgw-bench.assumptions/1`
+    Assumptions,
+    /// `smgw-bench.plan/1`
+    Plan,
+    /// `smgw-bench.results/1`
+    Results,
+}
+
+/// Formats of `report`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum ReportFormat {
+    /// One file, no network, prints on A4.
+    #[default]
+    Html,
+    /// JUnit XML.
+    Junit,
+    /// The results as they are.
+    Json,
+    /// One line per case.
+    Csv,
+    /// For merge requests.
+    Markdown,
+}
+
+/// `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Bundle folder.
+    pub bundle: PathBuf,
+    /// Format.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
+    /// File to write; standard output when not given.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Bundle folder.
+    pub bundle: PathBuf,
+    /// PEM certificate whose key must have signed; without it any key that matches the manifest will do.
+    #[arg(long, value_name = "PEM")]
+    pub trust: Option<PathBuf>,
+}
+
+/// A key inside a token.
+#[derive(Args, Clone, Debug)]
+pub struct KeyArgs {
+    /// PKCS#11 library.
+    #[arg(long, value_name = "LIBRARY")]
+    pub module: PathBuf,
+    /// Token label.
+    #[arg(long, value_name = "LABEL")]
+    pub token: String,
+    /// File holding the PIN.
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: PathBuf,
+    /// Label of the key.
+    #[arg(long, value_name = "LABEL")]
+    pub key: String,
+}
+
+/// `hsm`.
+#[derive(Debug, Subcommand)]
+pub enum HsmCommand {
+    /// List the tokens of a PKCS#11 library as JSON.
+    Tokens {
+        /// PKCS#11 library.
+        #[arg(long, value_name = "LIBRARY")]
+        module: PathBuf,
+    },
+    /// Make a brainpoolP256r1 key and a self-signed certificate for it; prints JSON {point, certificate}.
+    Provision {
+        /// Which key.
+        #[command(flatten)]
+        key: KeyArgs,
+        /// Common name of the certificate, e.g. esmb0012345678.smgw.
+        #[arg(long, value_name = "NAME")]
+        common_name: String,
+    },
+    /// Sign a SHA-256 digest; prints JSON {signature} (plain r || s).
+    Sign {
+        /// Which key.
+        #[command(flatten)]
+        key: KeyArgs,
+        /// 64 hex digits.
+        #[arg(long, value_name = "HEX")]
+        digest: String,
+    },
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One module per verb.
+
+pub mod discover;
+pub mod hsm;
+pub mod list;
+pub mod plan;
+pub mod report;
+pub mod rig;
+pub mod run;
+pub mod verify;
