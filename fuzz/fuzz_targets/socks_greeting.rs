@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Any octets against the SOCKS greeting parsers (DS §11).
+#![no_main]
+
+#[path = "../../proto/socks/tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| properties::greeting(octets));
