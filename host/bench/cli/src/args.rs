@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use bench_engine::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Default rig, relative to the working directory.
@@ -12,27 +13,15 @@ pub const DEFAULT_ICS: &str = "rigs/ics/reference.toml";
 /// Default assumptions, relative to the working directory.
 pub const DEFAULT_ASSUMPTIONS: &str = "rigs/assumptions.toml";
 
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  all executed cases passed or were measured
-    2  wrong command line
-    4  the selection matches no case
-    5  passed, but planned cases are outstanding
-   96  a tool or library of the environment is missing
-  100  at least one case failed
-  101  no failure, at least one case inconclusive
-  102  a case or the bench broke
-  103  the rig broke; retrying elsewhere is sensible
-  104  the rig is busy and the wait ran out
-  106  rig, ICS, assumption or plan file invalid
-  107  a resource is missing or its health check failed
-  109  bundle verification failed
-  130  ended by the operator
-All codes: docs/cli.md";
+/// The documented exit codes, as `--help` shows them.
+fn exit_codes() -> String {
+    let rows = ExitCode::TABLE.map(|(code, meaning)| format!("  {:>3}  {meaning}", code.code()));
+    format!("Exit codes:\n{}", rows.join("\n"))
+}
 
 /// Hardware-in-the-loop test bench for the German Smart Meter Gateway (BSI TR-03109).
 #[derive(Debug, Parser)]
-#[command(name = "smgw-bench", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "smgw-bench", version, after_help = exit_codes(), max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -275,4 +264,18 @@ pub enum HsmCommand {
         #[arg(long, value_name = "HEX")]
         digest: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_same_exit_codes() {
+        let page = include_str!("../../../../docs/cli.md");
+        for (code, meaning) in ExitCode::TABLE {
+            let row = format!("| {} | {meaning} |", code.code());
+            assert!(page.contains(&row), "docs/cli.md lacks {row}");
+        }
+    }
 }

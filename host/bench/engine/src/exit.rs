@@ -47,7 +47,7 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// All codes with their meaning, for `--help` and the documentation.
-    pub const TABLE: [(Self, &str); 17] = [
+    pub const TABLE: [(Self, &str); 18] = [
         (Self::Success, "all executed cases passed or were measured"),
         (Self::Internal, "internal error of the bench"),
         (Self::Usage, "wrong command line"),
@@ -80,12 +80,16 @@ impl ExitCode {
             Self::ResourceMissing,
             "a resource is missing or its health check failed",
         ),
-        (Self::Unfit, "calibration expired or uncertainty too large"),
+        (
+            Self::Unfit,
+            "calibration expired or uncertainty too large for the limits",
+        ),
         (Self::BundleInvalid, "bundle verification failed"),
         (
             Self::ReplayDiffers,
             "replay differs from the recorded verdicts",
         ),
+        (Self::Interrupted, "ended by the operator"),
     ];
 
     /// The number given to the operating system.
