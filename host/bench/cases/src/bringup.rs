@@ -309,11 +309,17 @@ fn parties(rig: &Rig) -> Result<Parties, smgw_peers::net::PartyError> {
             meters: meters.map(|meter| meter.device_id).collect(),
         });
     }
+    let first_consumer = consumers
+        .first()
+        .map_or("consumer".to_owned(), |user: &User| {
+            user.party.name().to_owned()
+        });
     let cls_a = Party::new("cls-a.cls")?;
     Ok(Parties {
         consumers,
         technician: Party::new("technician")?,
-        impostor: Party::new(cls_a.name())?,
+        impostor_consumer: Party::new(&first_consumer)?,
+        impostor_cls: Party::new(cls_a.name())?,
         cls_a,
         cls_b: Party::new("cls-b.cls")?,
         stranger: Party::new("stranger")?,

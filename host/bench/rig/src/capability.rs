@@ -58,6 +58,8 @@ capabilities! {
     SecurityModuleSwap = "security-module.swap",
     /// A market participant.
     Emt = "emt",
+    /// Market participants that stay silent or refuse, behind profiles the bench gives the gateway.
+    EmtFaults = "emt.faults",
     /// A controllable local system.
     Cls = "cls",
     /// Two of them with different profiles.
@@ -149,6 +151,7 @@ impl Rig {
                     ours && matches!(token, Some(Resource::SoftHsm(_)))
                 }
                 Capability::Emt => !self.emts.is_empty(),
+                Capability::EmtFaults => ours && !self.emts.is_empty(),
                 Capability::Cls => first_name.is_some(),
                 Capability::ClsTwo => names.clone().any(|name| Some(name) != first_name),
                 Capability::Consumer => first.is_some(),

@@ -49,8 +49,10 @@ pub struct Parties {
     pub cls_b: Party,
     /// Nobody the gateway knows.
     pub stranger: Party,
-    /// Bears the common name of a registered party but has another key.
-    pub impostor: Party,
+    /// Bears the common name of the first consumer but has another key.
+    pub impostor_consumer: Party,
+    /// Bears the common name of the first CLS but has another key.
+    pub impostor_cls: Party,
 }
 
 impl Parties {

@@ -31,7 +31,7 @@ pub const CON_05: Case<Bench> = Case {
             ("an unregistered certificate", Some(&bench.parties.stranger)),
             (
                 "a registered name with another key",
-                Some(&bench.parties.impostor),
+                Some(&bench.parties.impostor_consumer),
             ),
             ("no certificate", None),
         ] {

@@ -106,7 +106,7 @@ pub const PRX_03: Case<Bench> = Case {
             ("an unregistered certificate", Some(&bench.parties.stranger)),
             (
                 "a registered name with another key",
-                Some(&bench.parties.impostor),
+                Some(&bench.parties.impostor_cls),
             ),
             ("no certificate", None),
         ] {
@@ -334,7 +334,7 @@ pub const PRX_07: Case<Bench> = Case {
     assumptions: PROXY_ASSUMPTIONS,
     needs: &[
         Capability::Gateway,
-        Capability::GatewayRestart,
+        Capability::EmtFaults,
         Capability::Cls,
         Capability::Emt,
     ],
