@@ -20,8 +20,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use smgw_peers::meters::{LineConfig, Recording, ReplayMeter};
 use smgw_peers::net::{ClientTls, Deadline as NetDeadline, HanClient, NoTap, Party};
-use smgw_tests::{corpora, program, quiet_machine, skip};
+use smgw_tests::{program, quiet_machine, skip};
 use smgw_units::{Decimal, DeviceId, Obis};
+use test_material::corpora;
 
 /// The window of ±1 % must be wider than the pause between two pushed telegrams.
 const PERIOD: Duration = Duration::from_secs(60);

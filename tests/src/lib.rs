@@ -31,13 +31,6 @@ pub fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is not built; run `cargo xtask test`"))
 }
 
-/// Third-party captures, if this machine has them; they are never part of the project.
-pub fn corpora() -> Option<PathBuf> {
-    let named = std::env::var_os("SMGW_BENCH_CORPORA").map(PathBuf::from);
-    let beside = workspace().join("../shared/corpora");
-    named.into_iter().chain([beside]).find(|path| path.is_dir())
-}
-
 /// Says visibly that a test did not run, and why; `cargo xtask test` collects and counts these lines.
 pub fn skip(test: &str, why: &str) {
     println!("SKIPPED: {test}: {why}");

@@ -38,6 +38,10 @@ pub enum Error {
     ReservedDif(u8),
     /// The meter uses a reserved length code for variable data.
     ReservedLvar(u8),
+    /// A further telegram of an answer is another device's.
+    OtherDevice,
+    /// An answer has more telegrams than any should.
+    TooManyTelegrams,
     /// The caller asks for a frame of more than 252 bytes of data.
     FrameTooLong,
     /// The caller asks for a record M-Bus cannot carry.
@@ -65,6 +69,8 @@ impl fmt::Display for Error {
             Self::TooManyVife => f.write_str("meter chains more than 10 VIFE"),
             Self::ReservedDif(dif) => write!(f, "meter uses the reserved DIF {dif:02x}"),
             Self::ReservedLvar(code) => write!(f, "meter uses the reserved length code {code:02x}"),
+            Self::OtherDevice => f.write_str("sender is not the one that began the answer"),
+            Self::TooManyTelegrams => f.write_str("meter's answer does not end"),
             Self::FrameTooLong => f.write_str("caller's data does not fit one frame"),
             Self::Unencodable => f.write_str("caller's record does not fit its fields"),
         }

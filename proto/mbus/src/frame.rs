@@ -17,6 +17,8 @@ pub mod control {
     pub const REQ_UD1: u8 = 0x5a;
     /// Request of data.
     pub const REQ_UD2: u8 = 0x5b;
+    /// Request of the state of the link.
+    pub const REQ_SKE: u8 = 0x49;
     /// Data from the slave.
     pub const RSP_UD: u8 = 0x08;
     /// Frame count bit of a master.

@@ -77,6 +77,17 @@ impl fmt::Display for Manufacturer {
 }
 
 impl Header {
+    /// Encryption mode of the configuration word, 0 for none. Some meters on wires use the word otherwise
+    /// and encrypt nothing.
+    pub const fn mode(&self) -> u8 {
+        (self.config >> 8 & 0x1f) as u8
+    }
+
+    /// Whether the meter tells of an error or a low battery: anything but bits 7 to 5, the maker's own.
+    pub const fn complains(&self) -> bool {
+        self.status & 0x1f != 0
+    }
+
     /// Splits a long header of 12 bytes off `data`.
     pub(crate) fn split_long(data: &[u8]) -> Option<(Self, &[u8])> {
         let (&[i0, i1, i2, i3, m0, m1, version, medium], rest) = data.split_first_chunk::<8>()?;
@@ -110,5 +121,52 @@ impl Header {
         }
         out.extend_from_slice(&[self.access, self.status]);
         out.extend_from_slice(&self.config.to_le_bytes());
+    }
+}
+
+/// Name of a device type (EN 13757-7 table 13).
+pub const fn device_type(code: u8) -> &'static str {
+    match code {
+        0x00 => "other",
+        0x01 => "oil",
+        0x02 => "electricity",
+        0x03 => "gas",
+        0x04 => "heat (return)",
+        0x05 => "steam",
+        0x06 => "warm water",
+        0x07 => "water",
+        0x08 => "heat cost allocator",
+        0x09 => "compressed air",
+        0x0a => "cooling (return)",
+        0x0b => "cooling (flow)",
+        0x0c => "heat (flow)",
+        0x0d => "heat and cooling",
+        0x0e => "bus or system",
+        0x0f => "unknown",
+        0x10 => "irrigation water",
+        0x11 => "water logger",
+        0x12 => "gas logger",
+        0x13 => "gas converter",
+        0x14 => "calorific value",
+        0x15 => "hot water",
+        0x16 => "cold water",
+        0x17 => "dual water",
+        0x18 => "pressure",
+        0x19 => "A/D converter",
+        0x1a => "smoke detector",
+        0x1b => "room sensor",
+        0x1c => "gas detector",
+        0x20 => "breaker",
+        0x21 => "valve",
+        0x25 => "customer unit",
+        0x28 => "waste water",
+        0x29 => "garbage",
+        0x31 => "communication controller",
+        0x32 => "unidirectional repeater",
+        0x33 => "bidirectional repeater",
+        0x36 => "radio converter, system side",
+        0x37 => "radio converter, meter side",
+        0x38 => "bus converter",
+        _ => "reserved type",
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Bytes from a line go into a [`Framer`]; [`Telegram::parse`] reads a frame, its records keep every
 //! digit ([`Record`]), and [`obis::reading`] maps the basic ones to OBIS codes. [`Master`] and
-//! [`Slave`] are the two ends of the line without a line: bytes and stamps in, bytes and events out.
+//! [`Slave`] are the two ends of the line without a line: bytes and stamps in, bytes and events out;
+//! [`Search`] finds the slaves of a [`Bus`]. [`Command`] is what a master tells.
 //!
 //! Nothing here panics on outside input or keeps more than one frame of it.
 //!
@@ -35,29 +36,46 @@
 
 extern crate alloc;
 
+pub mod bus;
+pub mod ci;
+mod command;
+mod date;
 mod encode;
 mod error;
+mod fixed;
 mod frame;
 mod framer;
 mod header;
 pub mod master;
 pub mod obis;
+mod profile;
+mod readout;
 mod record;
+pub mod search;
+mod select;
 pub mod slave;
 mod telegram;
 mod timing;
 mod value;
 mod vif;
 
-pub use encode::{Data, NewRecord, response};
+pub use bus::Bus;
+pub use command::{Command, Request};
+pub use date::{Calendar, Date, DateTime, Time};
+pub use encode::{Data, NewRecord, alarm_response, error_response, fixed_response, response};
 pub use error::Error;
+pub use fixed::{Counter, FixedData, FixedReading};
 pub use frame::{Frame, control};
 pub use framer::{Discard, Event, Framer};
-pub use header::{Device, Header, Manufacturer};
+pub use header::{Device, Header, Manufacturer, device_type};
 pub use master::Master;
-pub use record::{Function, Record, Records, Trailer};
+pub use profile::{Increment, Profile, ProfileKind, Spacing};
+pub use readout::Readout;
+pub use record::{Function, Record, RecordError, RecordHead, Records, Trailer};
+pub use search::Search;
+pub use select::Mask;
 pub use slave::Slave;
-pub use telegram::{ApplicationError, Body, Counter, FixedData, Telegram};
+pub use telegram::{ApplicationError, Body, Telegram};
 pub use timing::Timing;
-pub use value::{Date, DateTime, Latin1, Time, Value};
-pub use vif::{Extension, Measure, Quantity, TextOrder, Vib};
+pub use value::{Latin1, Value};
+pub use vif::{Action, Extension, Measure, Quantity, RecordFault, TextOrder, Vib};

@@ -22,7 +22,7 @@ use smgw_units::{Decimal, Obis, Unit};
 use crate::{Extension, Function, Measure, Quantity, Record};
 
 /// A record as a register: its code, its exact value and the DLMS unit; `None` for everything the
-/// table does not list.
+/// table does not list, and for values that say they are none.
 pub fn reading(medium: u8, record: &Record<'_>) -> Option<(Obis, Decimal, Unit)> {
     if record.storage != 0 || record.subunit != 0 || record.function != Function::Instantaneous {
         return None;
@@ -60,7 +60,7 @@ pub fn reading(medium: u8, record: &Record<'_>) -> Option<(Obis, Decimal, Unit)>
         Measure::None => return None,
         measure => measure.dlms()?,
     };
-    let value = record.decimal()?;
+    let value = record.decimal().filter(|_| record.is_valid())?;
     let exponent = value.exponent.checked_add(power)?;
     Some((Obis(groups), Decimal::new(value.mantissa, exponent), unit))
 }

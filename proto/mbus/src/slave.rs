@@ -9,10 +9,12 @@ use core::time::Duration;
 
 use smgw_units::Nanos;
 
+use crate::command::{Command, SECONDARY};
 use crate::frame::{Frame, control};
 use crate::framer::{Event as LineEvent, Framer};
+use crate::select::Mask;
 use crate::timing::Timing;
-use crate::{Device, Header, response};
+use crate::{Device, Header, alarm_response, response};
 
 /// Who a slave is and how fast it answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +53,14 @@ pub struct Faults {
     pub stuck_fcb: bool,
     /// Delay used as it is, inside the window or not.
     pub delay: Option<Duration>,
+    /// Silence in the middle of the answer.
+    pub gap: Option<Duration>,
+    /// The answer is sent twice.
+    pub twice: bool,
+    /// Both lengths are too large by this.
+    pub length_off_by: u8,
+    /// The last byte is none of 16.
+    pub bad_stop: bool,
 }
 
 /// What a received byte leads to.
@@ -82,33 +92,64 @@ pub struct Slave {
     config: Config,
     /// What goes wrong from now on.
     pub faults: Faults,
+    /// One memory of the frame count bit for all addresses, as some meters have it; else one for the
+    /// primary and one for the secondary address.
+    pub shared_fcb: bool,
+    /// State told when alarms are asked for; while there is one, answers say so (ACD).
+    pub alarm: Option<u8>,
     framer: Framer,
-    fcb: Option<bool>,
+    fcb: [Option<bool>; 2],
     telegram: usize,
     access: u8,
     selected: bool,
     request: Vec<u8>,
     request_end: Nanos,
+    /// The latest command, to know its repeat.
+    last_command: Vec<u8>,
     last_reply: Vec<u8>,
     pending: Option<(Nanos, Vec<u8>)>,
+    /// What is left of an answer with a gap.
+    second_half: Option<(Nanos, Vec<u8>)>,
+    rate: Rate,
+}
+
+/// The rate of a slave on its way to another one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rate {
+    Settled,
+    /// To be taken once the acknowledgement is out.
+    Asked(u32),
+    /// Taken at a time, until a good frame comes or it is given up for the old one.
+    Trial {
+        since: Nanos,
+        old: u32,
+    },
 }
 
 impl Slave {
+    /// How long a slave waits at a new rate for a good frame; the standard allows 2 to 10 minutes
+    /// (assumed).
+    pub const RATE_TRIAL: Duration = Duration::from_secs(120);
+
     /// A slave after power-on.
     pub fn new(config: Config) -> Self {
         Self {
             config,
             faults: Faults::default(),
-            // A silence of 33 bits ends a frame; 11 more for the character under way.
-            framer: Framer::new(config.timing.bits(44)),
-            fcb: None,
+            shared_fcb: false,
+            alarm: None,
+            framer: framer(&config.timing),
+            fcb: [None; 2],
             telegram: 0,
             access: 0,
             selected: false,
             request: Vec::new(),
             request_end: Nanos(0),
+            last_command: Vec::new(),
             last_reply: Vec::new(),
             pending: None,
+            second_half: None,
+            rate: Rate::Settled,
         }
     }
 
@@ -122,6 +163,35 @@ impl Slave {
         self.access
     }
 
+    /// Rate of the line in Bd, as this slave has it at `now`: it changes behind the acknowledgement of a
+    /// command to do so, and back when no good frame follows.
+    pub fn rate(&mut self, now: Nanos) -> u32 {
+        if let Rate::Trial { since, old } = self.rate {
+            if now < since {
+                return old;
+            }
+            if now >= since + Self::RATE_TRIAL {
+                self.change_rate(old);
+                self.rate = Rate::Settled;
+            }
+        }
+        self.config.timing.baud
+    }
+
+    fn change_rate(&mut self, rate: u32) {
+        self.config.timing.baud = rate;
+        self.framer = framer(&self.config.timing);
+    }
+
+    /// The rate asked for is taken at `since`.
+    fn try_rate(&mut self, since: Nanos) {
+        if let Rate::Asked(rate) = self.rate {
+            let old = self.config.timing.baud;
+            self.change_rate(rate);
+            self.rate = Rate::Trial { since, old };
+        }
+    }
+
     /// Takes a byte and the stamp at which its last bit was on the line.
     pub fn handle_input(&mut self, at: Nanos, byte: u8) -> Option<Event> {
         let Some(LineEvent::Frame { bytes, last, .. }) = self.framer.push(byte, at) else {
@@ -130,6 +200,7 @@ impl Slave {
         let request = bytes.to_vec();
         self.request.clone_from(&request);
         self.request_end = last;
+        self.rate = Rate::Settled;
         match Frame::parse(&request).ok()? {
             Frame::Ack => None,
             Frame::Short { control, address } => self.short(control, address),
@@ -139,6 +210,16 @@ impl Slave {
                 ci,
                 data,
             } => self.long(control, address, ci, data),
+        }
+    }
+
+    /// Which memory of the frame count bit an address has.
+    fn memory(&mut self, address: u8) -> &mut Option<bool> {
+        let [primary, secondary] = &mut self.fcb;
+        if address == SECONDARY && !self.shared_fcb {
+            secondary
+        } else {
+            primary
         }
     }
 
@@ -154,7 +235,8 @@ impl Slave {
         }
         match control & !(control::FCB | control::FCV) {
             code if code == control::SND_NKE => {
-                self.fcb = None;
+                *self.memory(address) = None;
+                self.last_command.clear();
                 self.telegram = 0;
                 if address == SECONDARY {
                     self.selected = false;
@@ -163,30 +245,37 @@ impl Slave {
                 Some(Event::Reset)
             }
             code if code == control::REQ_UD2 & !control::FCV && address != BROADCAST_SILENT => {
-                Some(self.request_data(control))
+                Some(self.request_data(control, address))
             }
-            code if code == control::REQ_UD1 & !control::FCV => {
-                // No alarms.
-                self.acknowledge(address);
+            code if code == control::REQ_UD1 & !control::FCV && address != BROADCAST_SILENT => {
+                match self.alarm {
+                    Some(state) => {
+                        let reply = alarm_response(self.config.address, state);
+                        self.schedule(reply.unwrap_or_default());
+                    }
+                    None => self.acknowledge(address),
+                }
                 None
             }
             _ => None,
         }
     }
 
-    fn request_data(&mut self, control: u8) -> Event {
+    fn request_data(&mut self, control: u8, address: u8) -> Event {
+        self.last_command.clear();
         let fcb = (control & control::FCV != 0).then_some(control & control::FCB != 0);
-        let repeated = fcb.is_some() && fcb == self.fcb && !self.faults.stuck_fcb;
-        if repeated && !self.last_reply.is_empty() {
+        let stuck = self.faults.stuck_fcb;
+        let memory = self.memory(address);
+        let before = core::mem::replace(memory, fcb);
+        if fcb.is_some() && fcb == before && !stuck && !self.last_reply.is_empty() {
             let reply = self.last_reply.clone();
             self.schedule(reply);
             return Event::Repeated;
         }
-        self.telegram = match (self.fcb, fcb) {
+        self.telegram = match (before, fcb) {
             (Some(_), Some(_)) => self.telegram + 1,
             _ => 0,
         };
-        self.fcb = fcb;
         Event::DataRequested {
             telegram: self.telegram,
         }
@@ -196,51 +285,66 @@ impl Slave {
         if control & !control::FCB != control::SND_UD {
             return None;
         }
-        if address == SECONDARY && matches!(ci, SELECT | DESELECT) {
-            let matches = ci == SELECT && self.matches(data);
-            let changed = matches != self.selected;
-            self.selected = matches;
-            if matches {
-                self.acknowledge(address);
-            }
-            return (matches || changed).then_some(Event::Selected(matches));
+        let command = Command::parse(ci, data);
+        if address == SECONDARY && (matches!(ci, SELECT | DESELECT)) {
+            return self.select(&command);
         }
         if !self.concerns(address) {
             return None;
         }
-        if ci == APPLICATION_RESET {
-            self.telegram = 0;
-            self.fcb = None;
-        }
         self.acknowledge(address);
+        // The same bytes with the same frame count bit: the acknowledgement was lost.
+        if self.last_command == self.request {
+            return None;
+        }
+        self.last_command.clone_from(&self.request);
+        self.obey(&command);
         Some(Event::Command {
             ci,
             data: data.to_vec(),
         })
     }
 
-    /// Whether a secondary address with wildcards (nibble F, byte FF) names this slave.
-    fn matches(&self, mask: &[u8]) -> bool {
-        let Some((&[i0, i1, i2, i3, m0, m1, version, medium], _)) = mask.split_first_chunk::<8>()
-        else {
-            return false;
+    fn select(&mut self, command: &Command<'_>) -> Option<Event> {
+        // Fabrication numbers are taken for the identification number.
+        let matches = match command {
+            Command::Select { mask, fabrication } => {
+                let number = fabrication.map(|id| Mask { id, ..Mask::ANY });
+                let own = &self.config.device;
+                mask.matches(own) && number.is_none_or(|number| number.matches(own))
+            }
+            _ => false,
         };
-        let device = &self.config.device;
-        let nibble = |mask: u8, own: u8| mask == 0x0f || mask == own;
-        let digits = [i0, i1, i2, i3]
-            .iter()
-            .zip(&device.id)
-            .all(|(mask, own)| nibble(mask >> 4, own >> 4) && nibble(mask & 15, own & 15));
-        let [o0, o1] = device.manufacturer.0.to_le_bytes();
-        let rest = [
-            (m0, o0),
-            (m1, o1),
-            (version, device.version),
-            (medium, device.medium),
-        ]
-        .iter()
-        .all(|(mask, own)| *mask == 0xff || mask == own);
-        digits && rest
+        let changed = matches != self.selected;
+        self.selected = matches;
+        if matches {
+            *self.memory(SECONDARY) = None;
+            self.acknowledge(SECONDARY);
+        }
+        (matches || changed).then_some(Event::Selected(matches))
+    }
+
+    /// What a slave does by itself at a command.
+    fn obey(&mut self, command: &Command<'_>) {
+        match *command {
+            Command::ApplicationReset(_) => {
+                self.telegram = 0;
+                self.fcb = [None; 2];
+            }
+            Command::SetAddress(address) if address <= HIGHEST_PRIMARY => {
+                self.config.address = address;
+            }
+            Command::SetId(id) => self.config.device.id = id,
+            Command::SetDevice(device) => self.config.device = device,
+            Command::SetBaud(rate) if rate != self.config.timing.baud => {
+                self.rate = Rate::Asked(rate);
+                // Without an acknowledgement there is nothing to wait for.
+                if self.pending.is_none() {
+                    self.try_rate(self.request_end);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Answers a [`Event::DataRequested`] with records behind a long header of `status`.
@@ -258,6 +362,17 @@ impl Slave {
         }
     }
 
+    /// Answers a [`Event::DataRequested`] for one of several telegrams: with the records of its part, and
+    /// a last DIF 1F while others follow. Behind the last one the first follows again.
+    pub fn respond_part(&mut self, status: u8, parts: &[&[u8]], telegram: usize) {
+        let at = telegram.checked_rem(parts.len()).unwrap_or(0);
+        let mut records = parts.get(at).copied().unwrap_or_default().to_vec();
+        if at + 1 < parts.len() {
+            records.push(MORE_FOLLOWS);
+        }
+        self.respond(status, &records);
+    }
+
     /// Answers a [`Event::DataRequested`] with bytes as they are.
     pub fn respond_raw(&mut self, reply: Vec<u8>) {
         self.last_reply.clone_from(&reply);
@@ -271,6 +386,8 @@ impl Slave {
     }
 
     fn schedule(&mut self, mut reply: Vec<u8>) {
+        self.pending = None;
+        self.second_half = None;
         if self.faults.silent {
             return;
         }
@@ -281,24 +398,43 @@ impl Slave {
                 .delay
                 .clamp(timing.earliest_answer(), timing.latest_answer())
         });
-        self.pending = Some((self.request_end + delay, reply));
+        let due = self.request_end + delay;
+        if let Some(gap) = self.faults.gap {
+            let rest = reply.split_off(reply.len() / 2);
+            self.second_half = Some((due + timing.characters(reply.len()) + gap, rest));
+        }
+        self.pending = Some((due, reply));
     }
 
     fn spoil(&self, reply: &mut Vec<u8>) {
         let faults = &self.faults;
-        let long = reply.first() == Some(&0x68);
-        if let (true, true, Some([control, .., sum, _])) = (faults.busy, long, reply.get_mut(4..)) {
-            *control |= control::DFC;
-            *sum = sum.wrapping_add(control::DFC);
+        let mut flags = 0;
+        if faults.busy {
+            flags |= control::DFC;
         }
-        if let (true, Some([.., sum, _])) = (faults.bad_checksum && long, reply.get_mut(..)) {
-            *sum = sum.wrapping_add(1);
+        if self.alarm.is_some() {
+            flags |= control::ACD;
         }
-        if let (true, Some(length)) = (faults.length_mismatch && long, reply.get_mut(2)) {
-            *length = length.wrapping_add(1);
+        if let [0x68, first, second, _, control, .., sum, stop] = reply.as_mut_slice() {
+            *control |= flags;
+            *sum = sum.wrapping_add(flags);
+            *first = first.wrapping_add(faults.length_off_by);
+            *second = second.wrapping_add(faults.length_off_by);
+            if faults.bad_checksum {
+                *sum = sum.wrapping_add(1);
+            }
+            if faults.length_mismatch {
+                *second = second.wrapping_add(1);
+            }
+            if faults.bad_stop {
+                *stop = stop.wrapping_add(1);
+            }
         }
         if faults.half {
             reply.truncate(reply.len() / 2);
+        }
+        if faults.twice {
+            reply.extend_from_within(..);
         }
         reply.splice(0..0, faults.garbage.iter().copied());
         if faults.echo {
@@ -312,16 +448,29 @@ impl Slave {
         self.pending.as_ref().map(|(due, _)| *due)
     }
 
-    /// The answer to send, once it is due.
+    /// The answer to send, once it is due; one with a gap comes in two parts.
     pub fn poll_transmit(&mut self, now: Nanos) -> Option<Vec<u8>> {
         let due = self.poll_timeout()?;
-        (due <= now).then(|| self.pending.take().map(|(_, reply)| reply))?
+        if now < due {
+            return None;
+        }
+        let (_, reply) = self.pending.take()?;
+        self.pending = self.second_half.take();
+        if self.pending.is_none() {
+            self.try_rate(due + self.config.timing.characters(reply.len()));
+        }
+        Some(reply)
     }
 }
 
-const SECONDARY: u8 = 0xfd;
+/// A silence of 33 bits ends a frame; 11 more for the character under way.
+fn framer(timing: &Timing) -> Framer {
+    Framer::new(timing.bits(44))
+}
+
 const BROADCAST_ANSWERED: u8 = 0xfe;
 const BROADCAST_SILENT: u8 = 0xff;
 const SELECT: u8 = 0x52;
 const DESELECT: u8 = 0x56;
-const APPLICATION_RESET: u8 = 0x50;
+const HIGHEST_PRIMARY: u8 = 250;
+const MORE_FOLLOWS: u8 = 0x1f;

@@ -3,9 +3,9 @@
 
 use core::fmt;
 
+use crate::ci::{HeaderKind, Service, classify};
 use crate::record::Records;
-use crate::value::bcd;
-use crate::{Error, Frame, Header};
+use crate::{Error, FixedData, Frame, Header};
 
 /// A long frame, read up to its records.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,7 @@ pub struct Telegram<'a> {
     /// Control information field.
     pub ci: u8,
     header: Option<Header>,
+    payload: &'a [u8],
     body: Body<'a>,
 }
 
@@ -77,6 +78,22 @@ impl ApplicationError {
             _ => Self::Other(code),
         }
     }
+
+    /// The code behind CI 70.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Unspecified => 0,
+            Self::UnimplementedCi => 1,
+            Self::BufferTooLong => 2,
+            Self::TooManyRecords => 3,
+            Self::PrematureEnd => 4,
+            Self::TooManyDife => 5,
+            Self::TooManyVife => 6,
+            Self::Busy => 8,
+            Self::TooManyReadouts => 9,
+            Self::Other(code) => code,
+        }
+    }
 }
 
 impl fmt::Display for ApplicationError {
@@ -92,54 +109,6 @@ impl fmt::Display for ApplicationError {
             Self::Busy => "meter is busy",
             Self::TooManyReadouts => "meter was read out too often",
             Self::Other(code) => return write!(f, "meter refuses with code {code:02x}"),
-        })
-    }
-}
-
-/// The fixed data structure of 1997: two counters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FixedData {
-    /// Identification number, BCD, least significant byte first.
-    pub id: [u8; 4],
-    /// Access number.
-    pub access: u8,
-    /// Status; bits 0 and 1 say how the counters are coded.
-    pub status: u8,
-    /// Device type in the coding of 1997.
-    pub medium: u8,
-    /// The two counters.
-    pub counters: [Counter; 2],
-}
-
-/// One counter of the fixed structure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Counter {
-    /// Its number; `None` when its digits are none.
-    pub value: Option<i64>,
-    /// Unit code of 1997 (6 bits).
-    pub unit_code: u8,
-}
-
-impl FixedData {
-    fn parse(data: &[u8]) -> Result<Self, Error> {
-        let (&[i0, i1, i2, i3, access, status, t1, t2], rest) =
-            data.split_first_chunk::<8>().ok_or(Error::ShortHeader)?;
-        let (&first, rest) = rest.split_first_chunk::<4>().ok_or(Error::TruncatedData)?;
-        let (&second, _) = rest.split_first_chunk::<4>().ok_or(Error::TruncatedData)?;
-        let counter = |bytes: [u8; 4], unit: u8| Counter {
-            value: if status & 1 == 0 {
-                bcd(&bytes)
-            } else {
-                Some(i64::from(i32::from_le_bytes(bytes)))
-            },
-            unit_code: unit & 0x3f,
-        };
-        Ok(Self {
-            id: [i0, i1, i2, i3],
-            access,
-            status,
-            medium: t1 >> 6 | t2 >> 6 << 2,
-            counters: [counter(first, t1), counter(second, t2)],
         })
     }
 }
@@ -160,31 +129,51 @@ impl<'a> Telegram<'a> {
         else {
             return Err(Error::NoApplication);
         };
-        let long = || Header::split_long(data).ok_or(Error::ShortHeader);
-        let short = || Header::split_short(data).ok_or(Error::ShortHeader);
-        let split = match ci {
-            0x5b | 0x6f | 0x72 | 0x75 => Some(long()?),
-            0x5a | 0x6e | 0x74 | 0x7a => Some(short()?),
-            _ => None,
+        Self::of(control, address, ci, data)
+    }
+
+    /// Reads what a link layer carries: the CI field and the data behind it.
+    ///
+    /// # Errors
+    /// [`Error::ShortHeader`], and [`Error::TruncatedData`] of a fixed structure.
+    pub fn of(control: u8, address: u8, ci: u8, data: &'a [u8]) -> Result<Self, Error> {
+        let (service, kind) = classify(ci);
+        let split = match kind {
+            HeaderKind::Long => Some(Header::split_long(data).ok_or(Error::ShortHeader)?),
+            HeaderKind::Short => Some(Header::split_short(data).ok_or(Error::ShortHeader)?),
+            HeaderKind::None => None,
         };
-        let rest = split.map_or(data, |(_, rest)| rest);
-        let body = match ci {
-            0x51 | 0x5a | 0x5b | 0x72 | 0x78 | 0x7a => Body::Records(rest),
-            0x6e..=0x70 => {
-                let code = rest.first().copied().unwrap_or(0);
-                Body::Error(ApplicationError::from_code(code))
-            }
-            0x71 | 0x74 | 0x75 => Body::Alarm(rest.first().copied().unwrap_or(0)),
-            0x73 => Body::Fixed(FixedData::parse(data)?),
-            _ => Body::Other(rest),
+        let (header, payload) = match split {
+            Some((header, rest)) => (Some(header), rest),
+            None => (None, data),
+        };
+        let code = || payload.first().copied().unwrap_or(0);
+        let body = match service {
+            Service::Command | Service::Response => Body::Records(payload),
+            Service::ApplicationError => Body::Error(ApplicationError::from_code(code())),
+            Service::Alarm => Body::Alarm(code()),
+            Service::Fixed => Body::Fixed(FixedData::parse(payload)?),
+            _ => Body::Other(payload),
         };
         Ok(Self {
             control,
             address,
             ci,
-            header: split.map(|(header, _)| header),
+            header,
+            payload,
             body,
         })
+    }
+
+    /// What the CI field announces.
+    pub const fn service(&self) -> Service {
+        classify(self.ci).0
+    }
+
+    /// The bytes behind the header as sent: also where [`Header::mode`] says they are encrypted, and
+    /// [`Telegram::records`] can make no sense of them.
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
     }
 
     /// Id, manufacturer, access number, status; absent where the CI field has no header.

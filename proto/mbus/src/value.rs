@@ -3,12 +3,15 @@
 
 use core::fmt;
 
+use crate::date::{Date, DateTime, Time};
+
 /// A value as the meter sent it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     /// No data (data field 0 or 8, or an empty variable one).
     None,
-    /// Type A or B: an integer, from BCD or binary.
+    /// Type A, B or C: an integer, from BCD or binary. A binary one may stand for "invalid", see
+    /// [`crate::Record::is_valid`].
     Integer(i64),
     /// BCD digits that are no number: what a display shows in case of an error. Least significant
     /// byte first.
@@ -23,7 +26,8 @@ pub enum Value<'a> {
     DateTime(DateTime),
     /// Type J.
     Time(Time),
-    /// Any other bytes as sent: types D, K, L, M and long binary numbers.
+    /// Any other bytes as sent: numbers beyond 64 bits (see [`crate::Record::decimal`]), containers,
+    /// series (see [`crate::Profile`]), and types K, L and M, whose parts are not taken apart.
     Bytes(&'a [u8]),
 }
 
@@ -40,127 +44,68 @@ impl fmt::Display for Latin1<'_> {
     }
 }
 
-/// Type G. Fields as sent; `0` and all ones stand for "not given" or "every".
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Date {
-    /// 1 to 31.
-    pub day: u8,
-    /// 1 to 12.
-    pub month: u8,
-    /// 0 to 99 (127: every year), counted from 2000 unless a century says otherwise.
-    pub year: u8,
-}
-
-/// Types F and I.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DateTime {
-    /// The day.
-    pub date: Date,
-    /// The time of day; type F has no seconds.
-    pub time: Time,
-    /// Hundreds of years since 1900 (type F).
-    pub century: u8,
-    /// The meter marks the time as invalid.
-    pub invalid: bool,
-    /// Daylight saving time.
-    pub summer: bool,
-}
-
-/// Type J, and the time of day of the others.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Time {
-    /// 0 to 23.
-    pub hour: u8,
-    /// 0 to 59.
-    pub minute: u8,
-    /// 0 to 59.
-    pub second: u8,
-}
-
-impl Date {
-    /// Type G from its two bytes.
-    pub const fn from_bytes([low, high]: [u8; 2]) -> Self {
-        Self {
-            day: low & 0x1f,
-            month: high & 0x0f,
-            year: low >> 5 | high >> 1 & 0x78,
-        }
-    }
-}
-
-impl DateTime {
-    /// Type F.
-    pub const fn from_type_f([minute, hour, low, high]: [u8; 4]) -> Self {
-        Self {
-            date: Date::from_bytes([low, high]),
-            time: Time {
-                hour: hour & 0x1f,
-                minute: minute & 0x3f,
-                second: 0,
-            },
-            century: hour >> 5 & 3,
-            invalid: minute & 0x80 != 0,
-            summer: hour & 0x80 != 0,
-        }
-    }
-
-    /// Type I; its week and day of week are not kept.
-    pub const fn from_type_i([second, minute, hour, low, high, _]: [u8; 6]) -> Self {
-        Self {
-            date: Date::from_bytes([low, high]),
-            time: Time {
-                hour: hour & 0x1f,
-                minute: minute & 0x3f,
-                second: second & 0x3f,
-            },
-            century: 0,
-            invalid: minute & 0x80 != 0,
-            summer: second & 0x40 != 0,
-        }
-    }
-
-    /// The full year: without a century, 0 to 80 mean 2000 to 2080.
-    pub const fn year(&self) -> u16 {
-        let century = if self.century == 0 && self.date.year <= 80 {
-            1
-        } else {
-            self.century as u16
-        };
-        1900 + 100 * century + self.date.year as u16
-    }
-}
-
 /// Type A; `None` for digits that are no number. F in front stands for minus.
+#[inline]
 pub(crate) fn bcd(bytes: &[u8]) -> Option<i64> {
-    let digits = bytes
-        .iter()
-        .rev()
-        .flat_map(|byte| [byte >> 4, byte & 0x0f])
-        .enumerate();
-    let mut number = 0i64;
-    let mut negative = false;
-    for (at, digit) in digits {
-        match digit {
-            0..=9 => number = number.checked_mul(10)?.checked_add(i64::from(digit))?,
-            0x0f if at == 0 => negative = true,
-            _ => return None,
-        }
-    }
+    let Some((&top, rest)) = bytes.split_last() else {
+        return Some(0);
+    };
+    let negative = top >= 0xf0;
+    let top = pair(if negative { top & 0x0f } else { top })?;
+    let number = rest.iter().rev().try_fold(top, |number, byte| {
+        number.checked_mul(100)?.checked_add(pair(*byte)?)
+    })?;
     Some(if negative { -number } else { number })
 }
 
-/// Type B of up to eight bytes, least significant first.
-pub(crate) fn integer(bytes: &[u8]) -> Option<i64> {
-    let fill = match bytes.last()? {
-        0x80.. => -1,
-        _ => 0,
-    };
-    (bytes.len() <= 8).then(|| {
+/// Two digits.
+#[inline]
+const fn pair(byte: u8) -> Option<i64> {
+    let (high, low) = (byte >> 4, byte & 0x0f);
+    if high > 9 || low > 9 {
+        return None;
+    }
+    Some((high * 10 + low) as i64)
+}
+
+/// Type B of 1 to 16 bytes, least significant first.
+#[inline]
+pub(crate) fn signed(bytes: &[u8]) -> Option<i128> {
+    let unused = 128 - width(bytes)?;
+    Some((unsigned(bytes)? << unused) as i128 >> unused)
+}
+
+/// Type C of 1 to 16 bytes, least significant first.
+pub(crate) fn unsigned(bytes: &[u8]) -> Option<u128> {
+    width(bytes)?;
+    Some(
         bytes
             .iter()
             .rev()
-            .fold(fill, |number, byte| number << 8 | i64::from(*byte))
-    })
+            .fold(0, |number, byte| number << 8 | u128::from(*byte)),
+    )
+}
+
+/// Bits of a number.
+const fn width(bytes: &[u8]) -> Option<usize> {
+    match bytes.len() {
+        length @ 1..=16 => Some(8 * length),
+        _ => None,
+    }
+}
+
+/// Type B of 1 to 8 bytes, least significant first.
+#[inline]
+pub(crate) fn integer(bytes: &[u8]) -> Option<i64> {
+    if !matches!(bytes.len(), 1..=8) {
+        return None;
+    }
+    let unused = 64 - 8 * bytes.len();
+    let word = bytes
+        .iter()
+        .rev()
+        .fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    Some((word << unused) as i64 >> unused)
 }
 
 #[cfg(test)]
@@ -173,6 +118,8 @@ mod tests {
         assert_eq!(bcd(&[0x34, 0xf2]), Some(-234));
         assert_eq!(bcd(&[0xdd, 0xb4, 0xeb, 0xdd]), None);
         assert_eq!(bcd(&[]), Some(0));
+        assert_eq!(bcd(&[0x99; 9]), Some(999_999_999_999_999_999));
+        assert_eq!(bcd(&[0x99; 10]), None);
     }
 
     #[test]
@@ -181,14 +128,9 @@ mod tests {
         assert_eq!(integer(&[0x00, 0x00, 0x80]), Some(-8_388_608));
         assert_eq!(integer(&[0xff; 8]), Some(-1));
         assert_eq!(integer(&[0; 9]), None);
-    }
-
-    #[test]
-    fn dates() {
-        let date = Date::from_bytes([0xcd, 0x13]);
-        assert_eq!((date.day, date.month, date.year), (13, 3, 14));
-        let at = DateTime::from_type_f([0x0b, 0x0b, 0xcd, 0x13]);
-        assert_eq!((at.year(), at.time.hour, at.time.minute), (2014, 11, 11));
-        assert!(DateTime::from_type_f([0x80, 0, 0, 0]).invalid);
+        assert_eq!(integer(&[]), None);
+        assert_eq!(signed(&[0xff; 16]), Some(-1));
+        assert_eq!(unsigned(&[0xff; 16]), Some(u128::MAX));
+        assert_eq!(signed(&[0; 17]), None);
     }
 }

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use smgw_mbus::master::Violation;
 use smgw_mbus::slave::Faults;
 use smgw_mbus::{
-    Data, Device, Discard, Event, Frame, Framer, Manufacturer, Master, NewRecord, Slave, Telegram,
-    Timing, Value, master, slave,
+    Body, Command, Data, Device, Discard, Error, Event, Frame, Framer, Manufacturer, Mask, Master,
+    NewRecord, Readout, Slave, Telegram, Timing, Value, master, slave,
 };
 use smgw_units::Nanos;
 
@@ -322,4 +323,285 @@ proptest! {
             master.handle_input(Nanos(at as u64), *byte);
         }
     }
+}
+
+/// Runs a master against a slave until it tells something.
+fn exchange(master: &mut Master, slave: &mut Slave, now: &mut Nanos) -> master::Event {
+    let record = NewRecord::new(&[0x03], Data::Integer { value: 7, bytes: 4 });
+    let record = record.encode().unwrap();
+    let parts = [&record[..], &record[..], &record[..]];
+    for _ in 0..1000 {
+        if let Some(event) = master.poll_event() {
+            return event;
+        }
+        let timing = master.config().timing;
+        if let Some(line) = master.poll_transmit(*now) {
+            for byte in line {
+                *now = *now + timing.characters(1);
+                if slave.rate(*now) != timing.baud {
+                    continue;
+                }
+                if let Some(slave::Event::DataRequested { telegram }) =
+                    slave.handle_input(*now, byte)
+                {
+                    slave.respond_part(0, &parts, telegram);
+                }
+            }
+            continue;
+        }
+        let due = [slave.poll_timeout(), master.poll_timeout()];
+        let due = due.into_iter().flatten().min().unwrap_or(*now);
+        *now = due.max(*now);
+        let timing = slave.config().timing;
+        if let Some(line) = slave.poll_transmit(*now) {
+            for byte in line {
+                *now = *now + timing.characters(1);
+                master.handle_input(*now, byte);
+            }
+        }
+        master.handle_timeout(*now);
+    }
+    panic!("the exchange never ends");
+}
+
+fn plain() -> master::Config {
+    master::Config::new(1, BAUD)
+}
+
+#[test]
+fn an_answer_of_several_telegrams_is_read_to_its_end() {
+    let (mut master, mut slave, mut now) = (Master::new(plain()), slave(), Nanos(0));
+    master.read();
+    let mut readout = Readout::new();
+    for expected in [true, true, false] {
+        let master::Event::Response { frame, more, .. } =
+            exchange(&mut master, &mut slave, &mut now)
+        else {
+            panic!("no answer");
+        };
+        assert_eq!(more, expected);
+        assert_eq!(readout.push(&frame), Ok(expected));
+        // A repeat counts once.
+        assert_eq!(readout.push(&frame), Ok(expected));
+    }
+    assert!(master.is_idle() && readout.is_complete());
+    assert_eq!(readout.records().count(), 3);
+    // Behind the last telegram the first follows again.
+    master.request();
+    let master::Event::Response { frame, .. } = exchange(&mut master, &mut slave, &mut now) else {
+        panic!("no answer");
+    };
+    assert_eq!(frame[frame.len() - 3], 0x1f);
+    let other = [b"\x68\x03\x03\x68\x08\x01\x78\x81\x16".as_slice()];
+    assert_eq!(readout.push(other[0]), Err(Error::OtherDevice));
+}
+
+/// The same bytes with the same frame count bit are a repeat, with the other one they are not.
+#[test]
+fn commands_are_obeyed_once() {
+    let (mut master, mut slave, mut now) = (Master::new(plain()), slave(), Nanos(0));
+    let mut events = Vec::new();
+    for fcb in [true, true, false] {
+        for byte in Command::Synchronise.frame(1, fcb).unwrap() {
+            now = now + BAUD.characters(1);
+            events.extend(slave.handle_input(now, byte));
+        }
+        assert!(slave.poll_transmit(slave.poll_timeout().unwrap()).is_some());
+    }
+    assert_eq!(events.len(), 2);
+
+    let id = [0x11, 0x22, 0x33, 0x44];
+    for command in [Command::SetId(id), Command::SetAddress(9)] {
+        master.command(&command).unwrap();
+        let event = exchange(&mut master, &mut slave, &mut now);
+        assert_eq!(event, master::Event::Acknowledged { noise: 0 });
+    }
+    assert_eq!((slave.config().device.id, slave.config().address), (id, 9));
+}
+
+#[test]
+fn alarms_are_told_and_flagged() {
+    let (mut master, mut slave, mut now) = (Master::new(plain()), slave(), Nanos(0));
+    master.request_alarm();
+    let event = exchange(&mut master, &mut slave, &mut now);
+    assert_eq!(event, master::Event::Acknowledged { noise: 0 });
+    slave.alarm = Some(0x08);
+    master.request_alarm();
+    let master::Event::Response { frame, .. } = exchange(&mut master, &mut slave, &mut now) else {
+        panic!("no answer");
+    };
+    let telegram = Telegram::parse(&frame).unwrap();
+    assert_eq!(telegram.body(), &Body::Alarm(0x08));
+    assert_eq!(telegram.control & 0x20, 0x20);
+}
+
+/// The line changes behind the acknowledgement; a slave that does not follow is met at the old rate.
+#[test]
+fn rates_are_changed_and_confirmed() {
+    let (mut master, mut slave, mut now) = (Master::new(plain()), slave(), Nanos(0));
+    master.command(&Command::SetBaud(9600)).unwrap();
+    let mut events = Vec::new();
+    while !master.is_idle() {
+        events.push(exchange(&mut master, &mut slave, &mut now));
+    }
+    let confirmed = master::Event::Acknowledged { noise: 0 };
+    assert_eq!(events, [master::Event::Rate(9600), confirmed]);
+    assert_eq!((master.config().timing.baud, slave.rate(now)), (9600, 9600));
+
+    master.command(&Command::SetBaud(300)).unwrap();
+    assert_eq!(
+        exchange(&mut master, &mut slave, &mut now),
+        master::Event::Rate(300)
+    );
+    slave.faults.silent = true;
+    let back = exchange(&mut master, &mut slave, &mut now);
+    assert_eq!(back, master::Event::Rate(9600));
+    assert_eq!(
+        exchange(&mut master, &mut slave, &mut now),
+        master::Event::NoAnswer
+    );
+    assert_eq!(master.config().timing.baud, 9600);
+}
+
+#[test]
+fn an_echo_is_left_out() {
+    for echo in [true, false] {
+        let mut master = Master::new(master::Config {
+            echo,
+            listen_on: true,
+            ..plain()
+        });
+        let (mut slave, mut now) = (slave(), Nanos(0));
+        slave.faults.echo = true;
+        master.command(&Command::Synchronise).unwrap();
+        let event = exchange(&mut master, &mut slave, &mut now);
+        let noise = if echo { 0 } else { 9 };
+        assert_eq!(event, master::Event::Acknowledged { noise });
+    }
+}
+
+/// Times are judged without what the adapter may have added.
+#[test]
+fn broken_times_are_told() {
+    let latency = Duration::from_millis(30);
+    let config = master::Config {
+        patience: Duration::from_secs(1),
+        ..plain()
+    };
+    let told = |config, faults| {
+        let (mut master, mut slave, mut now) = (Master::new(config), slave(), Nanos(0));
+        slave.faults = faults;
+        master.request();
+        match exchange(&mut master, &mut slave, &mut now) {
+            master::Event::Response { violation, .. } => violation,
+            other => panic!("{other:?}"),
+        }
+    };
+    let delay = |millis| Faults {
+        delay: Some(Duration::from_millis(millis)),
+        ..Faults::default()
+    };
+    let gap = Faults {
+        gap: Some(Duration::from_millis(40)),
+        ..Faults::default()
+    };
+    assert_eq!(told(config, Faults::default()), None);
+    assert!(matches!(told(config, delay(1)), Some(Violation::Early(_))));
+    assert!(matches!(told(config, delay(200)), Some(Violation::Late(_))));
+    assert!(matches!(
+        told(config, gap.clone()),
+        Some(Violation::Gaps(_))
+    ));
+    let mut slow = config;
+    slow.timing.adapter_latency = latency;
+    assert_eq!(told(slow, delay(200)), None);
+    assert!(matches!(told(slow, delay(230)), Some(Violation::Late(_))));
+    assert!(matches!(told(slow, gap), Some(Violation::Gaps(_))));
+}
+
+#[test]
+fn further_faults_are_noticed() {
+    for faults in [
+        Faults {
+            bad_stop: true,
+            ..Faults::default()
+        },
+        Faults {
+            length_off_by: 1,
+            ..Faults::default()
+        },
+        Faults {
+            length_off_by: 0xff,
+            ..Faults::default()
+        },
+    ] {
+        let mut pair = Pair::new();
+        pair.slave.faults = faults;
+        let event = pair.request();
+        assert!(
+            matches!(event, master::Event::BadAnswer { .. }),
+            "{event:?}"
+        );
+    }
+    let (mut slave, mut now) = (slave(), Nanos(0));
+    let mut master = Master::new(master::Config {
+        listen_on: true,
+        ..plain()
+    });
+    slave.faults.twice = true;
+    master.command(&Command::Synchronise).unwrap();
+    let event = exchange(&mut master, &mut slave, &mut now);
+    assert_eq!(event, master::Event::Acknowledged { noise: 1 });
+}
+
+/// Each address has a frame count bit of its own, on both sides.
+#[test]
+fn frame_count_bits_belong_to_addresses() {
+    let (mut master, mut slave, mut now) = (Master::new(plain()), slave(), Nanos(0));
+    let select = Command::Select {
+        mask: Mask::of(&device()),
+        fabrication: Some(device().id),
+    };
+    let mut controls = Vec::new();
+    let mut ask = |master: &mut Master, slave: &mut Slave, address| {
+        master.turn_to(address);
+        master.request();
+        let line = master.poll_transmit(Nanos(0)).unwrap();
+        controls.push(line[1]);
+        master.request();
+        let event = exchange(master, slave, &mut now);
+        assert!(matches!(event, master::Event::Response { .. }));
+    };
+    ask(&mut master, &mut slave, 1);
+    master.command(&select).unwrap();
+    let mut later = Nanos(1 << 40);
+    let event = exchange(&mut master, &mut slave, &mut later);
+    assert_eq!(event, master::Event::Acknowledged { noise: 0 });
+    for address in [0xfd, 1, 0xfd] {
+        ask(&mut master, &mut slave, address);
+    }
+    assert_eq!(controls, [0x7b, 0x7b, 0x5b, 0x5b]);
+}
+
+/// A slave that sends the same telegram for ever is not read for ever.
+#[test]
+fn an_answer_without_an_end_is_given_up() {
+    let (mut master, mut now) = (Master::new(plain()), Nanos(0));
+    master.read();
+    let mut answers = 0;
+    let endless = b"\x68\x04\x04\x68\x08\x01\x78\x1f\xa0\x16";
+    while !master.is_idle() {
+        if let Some(line) = master.poll_transmit(now) {
+            now = now + BAUD.characters(line.len()) + BAUD.earliest_answer();
+            for byte in endless {
+                now = now + BAUD.characters(1);
+                master.handle_input(now, *byte);
+            }
+        }
+        if let Some(event) = master.poll_event() {
+            assert!(matches!(event, master::Event::Response { .. }));
+            answers += 1;
+        }
+    }
+    assert_eq!(answers, 2);
 }

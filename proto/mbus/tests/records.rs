@@ -42,6 +42,18 @@ fn data() -> impl Strategy<Value = Data<'static>> {
             value: value % 10i64.pow(u32::from(digits) - 1),
             digits,
         }),
+        (0u8..=16, any::<i128>()).prop_map(|(bytes, value)| Data::LongInteger {
+            value: if bytes == 0 {
+                0
+            } else {
+                value >> (128 - 8 * u32::from(bytes))
+            },
+            bytes,
+        }),
+        (0u8..=9, any::<i64>()).prop_map(|(pairs, value)| Data::LongBcd {
+            value: value % 10i64.pow(2 * u32::from(pairs)),
+            digits: 2 * pairs,
+        }),
         any::<i16>().prop_map(|number| Data::Real(f32::from(number) / 8.0)),
         Just(Data::Text("Zähler 7")),
     ]
@@ -58,6 +70,7 @@ proptest! {
         tariff in 0u32..1 << 20,
         subunit in 0u16..1 << 10,
         shift in 0u32..42,
+        dife in 0usize..=10,
         vib in prop::sample::select(vec![&b"\x03"[..], b"\x86\x3b", b"\xfd\x49", b"\xfb\x80\x73", b"\x94\xff\x01"]),
     ) {
         let new = NewRecord {
@@ -68,24 +81,30 @@ proptest! {
             vib,
             data,
         };
-        let bytes = new.encode().unwrap();
+        let bytes = new.encode_with(dife).unwrap();
         let record = only(&bytes);
         prop_assert_eq!(record.function, new.function);
         prop_assert_eq!(record.storage, new.storage);
         prop_assert_eq!(record.tariff, new.tariff);
         prop_assert_eq!(record.subunit, new.subunit);
         prop_assert_eq!(&[&[record.vib.vif], record.vib.extensions].concat()[..], vib);
-        match data {
-            Data::None => prop_assert_eq!(record.value, Value::None),
-            Data::Integer { value, .. } | Data::Bcd { value, .. } => {
-                prop_assert_eq!(record.value, Value::Integer(value));
+        match (data, record.value) {
+            (Data::None, value) => prop_assert_eq!(value, Value::None),
+            (Data::Integer { value, .. } | Data::Bcd { value, .. }, got) => {
+                prop_assert_eq!(got, Value::Integer(value));
             }
-            Data::Real(value) => prop_assert_eq!(record.value, Value::Real(value)),
-            Data::Text(text) => {
-                let Value::Text(got) = record.value else { panic!("{:?}", record.value) };
-                prop_assert_eq!(got.to_string(), text);
+            (Data::LongBcd { value, digits }, got) => {
+                prop_assert_eq!(got, if digits == 0 { Value::None } else { Value::Integer(value) });
             }
+            (Data::LongInteger { value, bytes }, _) => {
+                let got = record.decimal().map(|decimal| decimal.mantissa);
+                prop_assert_eq!(got, (bytes > 0).then_some(value));
+            }
+            (Data::Real(value), got) => prop_assert_eq!(got, Value::Real(value)),
+            (Data::Text(text), Value::Text(got)) => prop_assert_eq!(got.to_string(), text),
+            (data, value) => panic!("{data:?} became {value:?}"),
         }
+        prop_assert_eq!(record.encode(), Ok(bytes.clone()));
     }
 
     #[test]
@@ -246,6 +265,23 @@ fn media_map_to_their_obis_medium() {
             record(vib, medium).as_deref(),
             expected,
             "{vib:02x?} of {medium:02x}"
+        );
+    }
+}
+
+/// The smallest binary number stands for "invalid": no reading.
+#[test]
+fn invalid_values_are_no_readings() {
+    for (bytes, reads) in [
+        (&b"\x04\x03\x00\x00\x00\x80"[..], false),
+        (b"\x04\x03\x01\x00\x00\x80", true),
+        (b"\x0c\x03\xee\xee\xee\xee", false),
+        (b"\x04\x83\x15\x01\x00\x00\x00", false),
+    ] {
+        assert_eq!(
+            obis::reading(2, &only(bytes)).is_some(),
+            reads,
+            "{bytes:02x?}"
         );
     }
 }

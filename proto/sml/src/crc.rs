@@ -13,40 +13,54 @@ pub enum CrcKind {
 impl CrcKind {
     /// The two bytes this checksum puts behind `covered`, in line order.
     pub fn of(self, covered: &[u8]) -> [u8; 2] {
-        let mut pair = CrcPair::new();
-        pair.feed_all(covered);
-        pair.bytes(self)
+        Crc::over(covered).bytes(self)
     }
 }
 
-/// Both checksums over one run of bytes; they share a polynomial and differ in their first value.
+/// Both checksums over one run of bytes.
+///
+/// They share a polynomial and differ in their first register value only, so the register of KERMIT
+/// is that of X-25 and what the first value alone would have become after as many bytes. Hence only
+/// X-25 is kept up, and KERMIT worked out when asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CrcPair {
+pub(crate) struct Crc {
     x25: u16,
-    kermit: u16,
+    bytes: usize,
 }
 
-impl CrcPair {
+impl Crc {
     pub(crate) const fn new() -> Self {
         Self {
-            x25: 0xffff,
-            kermit: 0,
+            x25: FIRST,
+            bytes: 0,
         }
     }
 
-    pub(crate) fn feed(&mut self, byte: u8) {
-        self.x25 = step(self.x25, byte);
-        self.kermit = step(self.kermit, byte);
+    pub(crate) fn over(bytes: &[u8]) -> Self {
+        let mut crc = Self::new();
+        crc.feed(bytes);
+        crc
     }
 
-    pub(crate) fn feed_all(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.feed(*byte));
+    #[allow(clippy::indexing_slicing)] // A byte always indexes a table of 256.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let (chunks, rest) = bytes.as_chunks::<LANES>();
+        let crc = chunks.iter().fold(self.x25, |crc, chunk| {
+            let mixed = u128::from_le_bytes(*chunk) ^ u128::from(crc);
+            let lanes = mixed.to_le_bytes().into_iter().zip(TABLES.iter().rev());
+            lanes.fold(0, |crc, (byte, table)| crc ^ table[usize::from(byte)])
+        });
+        self.x25 = rest.iter().fold(crc, |crc, byte| step(crc, *byte));
+        self.bytes += bytes.len();
     }
 
-    pub(crate) const fn bytes(&self, kind: CrcKind) -> [u8; 2] {
+    pub(crate) fn bytes(&self, kind: CrcKind) -> [u8; 2] {
         match kind {
             CrcKind::X25 => (self.x25 ^ 0xffff).to_le_bytes(),
-            CrcKind::Kermit => self.kermit.to_be_bytes(),
+            CrcKind::Kermit => {
+                let first = (0..self.bytes).fold(FIRST, |crc, _| step(crc, 0));
+                (self.x25 ^ first).to_be_bytes()
+            }
         }
     }
 
@@ -62,34 +76,45 @@ impl CrcPair {
     }
 }
 
+const FIRST: u16 = 0xffff;
+/// Bytes looked up side by side.
+const LANES: usize = 16;
+
 #[allow(clippy::indexing_slicing)] // A byte always indexes a table of 256.
-fn step(crc: u16, byte: u8) -> u16 {
+const fn step(crc: u16, byte: u8) -> u16 {
     let [low, _] = crc.to_le_bytes();
-    (crc >> 8) ^ TABLE[usize::from(low ^ byte)]
+    (crc >> 8) ^ TABLES[0][(low ^ byte) as usize]
 }
 
-/// Polynomial 1021h, reflected.
-const TABLE: [u16; 256] = table();
+/// Polynomial 1021h, reflected. Table k tells what a byte does to the register k bytes later, so that
+/// many bytes are looked up side by side.
+static TABLES: [[u16; 256]; LANES] = tables();
 
 #[allow(clippy::indexing_slicing)] // Evaluated at compile time.
-const fn table() -> [u16; 256] {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = index as u16;
+const fn tables() -> [[u16; 256]; LANES] {
+    let mut tables = [[0; 256]; LANES];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u16;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 1 {
-                (crc >> 1) ^ 0x8408
-            } else {
-                crc >> 1
-            };
+            crc = (crc >> 1) ^ if crc & 1 == 1 { 0x8408 } else { 0 };
             bit += 1;
         }
-        table[index] = crc;
-        index += 1;
+        tables[0][byte] = crc;
+        byte += 1;
     }
-    table
+    let mut later = 1;
+    while later < LANES {
+        let mut byte = 0;
+        while byte < 256 {
+            let before = tables[later - 1][byte];
+            tables[later][byte] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
+            byte += 1;
+        }
+        later += 1;
+    }
+    tables
 }
 
 #[cfg(test)]
@@ -100,5 +125,29 @@ mod tests {
     fn published_check_values() {
         assert_eq!(CrcKind::X25.of(b"123456789"), [0x6e, 0x90]);
         assert_eq!(CrcKind::Kermit.of(b"123456789"), [0x21, 0x89]);
+    }
+
+    /// However the bytes are cut into pieces, and bit by bit.
+    #[test]
+    fn pieces_make_no_difference() {
+        let bytes: [u8; 41] = core::array::from_fn(|at| (at * 37) as u8);
+        for kind in [CrcKind::X25, CrcKind::Kermit] {
+            let first = if kind == CrcKind::X25 { 0xffff } else { 0 };
+            let plain = bytes.iter().fold(first, |crc: u16, byte| {
+                (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
+                    (crc >> 1) ^ if crc & 1 == 1 { 0x8408 } else { 0 }
+                })
+            });
+            let expected = match kind {
+                CrcKind::X25 => (plain ^ 0xffff).to_le_bytes(),
+                CrcKind::Kermit => plain.to_be_bytes(),
+            };
+            for cut in 0..bytes.len() {
+                let mut crc = Crc::new();
+                crc.feed(&bytes[..cut]);
+                crc.feed(&bytes[cut..]);
+                assert_eq!(crc.bytes(kind), expected, "{kind:?} cut at {cut}");
+            }
+        }
     }
 }

@@ -3,8 +3,6 @@
 
 use core::fmt;
 
-use nom::error::ParseError as NomParseError;
-
 /// A file that does not follow SML.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParseError {
@@ -44,8 +42,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Lists may be nested this deep.
-    pub const MAX_DEPTH: usize = 16;
+    /// Lists may be nested this deep, the message itself included.
+    pub const MAX_DEPTH: usize = 24;
 }
 
 impl fmt::Display for ErrorKind {
@@ -69,6 +67,21 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+impl ParseError {
+    /// Where in `payload` a parser stopped.
+    #[cold]
+    pub(crate) fn locate(payload: &[u8], error: nom::Err<Fault<'_>>) -> Self {
+        let (rest, kind) = match error {
+            nom::Err::Error(fault) | nom::Err::Failure(fault) => (fault.rest.len(), fault.kind),
+            nom::Err::Incomplete(_) => (0, ErrorKind::Truncated),
+        };
+        Self {
+            offset: payload.len().saturating_sub(rest),
+            kind,
+        }
+    }
+}
+
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at offset {}", self.kind, self.offset)
@@ -79,7 +92,7 @@ impl core::error::Error for ParseError {}
 
 /// The error nom carries inside: where is told by what remains.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault<'a> {
+pub struct Fault<'a> {
     pub(crate) rest: &'a [u8],
     pub(crate) kind: ErrorKind,
 }
@@ -88,19 +101,5 @@ impl<'a> Fault<'a> {
     /// A parser result that says `kind` is wrong at the start of `rest`.
     pub(crate) fn at<T>(rest: &'a [u8], kind: ErrorKind) -> Result<T, nom::Err<Self>> {
         Err(nom::Err::Failure(Self { rest, kind }))
-    }
-}
-
-impl<'a> NomParseError<&'a [u8]> for Fault<'a> {
-    fn from_error_kind(rest: &'a [u8], _: nom::error::ErrorKind) -> Self {
-        // Only `take` and `u8` of nom are in use, and running out of bytes is all they can fail of.
-        Self {
-            rest,
-            kind: ErrorKind::Truncated,
-        }
-    }
-
-    fn append(_: &'a [u8], _: nom::error::ErrorKind, other: Self) -> Self {
-        other
     }
 }

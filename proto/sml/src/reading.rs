@@ -3,7 +3,8 @@
 
 use smgw_units::{Decimal, Obis, Unit};
 
-use crate::{File, ListEntry, Time};
+use crate::status::POWER;
+use crate::{File, ListEntry, ListResponse, Quirk, Quirks, Time};
 
 /// One numeric register of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,18 +27,37 @@ impl Reading {
         Some(Self {
             obis: Obis(entry.name.try_into().ok()?),
             value: Decimal::new(mantissa, entry.scaler.unwrap_or(0)),
-            unit: entry.unit.map_or(Unit::COUNT, Unit),
-            status: entry.status,
+            unit: match entry.unit {
+                Some(0) | None => Unit::COUNT,
+                Some(unit) => Unit(unit),
+            },
+            status: entry.status.map(|status| status.value),
             time: entry.time.or(list_time),
         })
     }
 }
 
-/// The numeric registers of all lists of `file`, in order. Ids, texts and absent values are left out.
+impl<'a> ListResponse<'a> {
+    /// The numeric registers in order: as sent, unless `quirks` has a correction. Ids, texts and absent
+    /// values are left out.
+    pub fn readings(&self, quirks: Quirks) -> impl Iterator<Item = Reading> + use<'a> {
+        let time = self.sensor_time;
+        let wrapped = quirks
+            .tolerates(Quirk::WrappedPower)
+            .then(|| self.wrapped_power())
+            .flatten();
+        self.entries.iter().filter_map(move |entry| {
+            let mut reading = Reading::of(&entry, time)?;
+            if let Some(wrapped) = wrapped.filter(|_| reading.obis == Obis(POWER)) {
+                reading.value.mantissa = i128::from(wrapped.meant);
+            }
+            Some(reading)
+        })
+    }
+}
+
+/// The numeric registers of all lists of `file` as they were sent, in order. Ids, texts and absent values
+/// are left out.
 pub fn readings<'f>(file: &'f File<'_>) -> impl Iterator<Item = Reading> + 'f {
-    file.lists().flat_map(|list| {
-        list.entries
-            .iter()
-            .filter_map(|entry| Reading::of(entry, list.sensor_time))
-    })
+    file.lists().flat_map(|list| list.readings(Quirks::NONE))
 }

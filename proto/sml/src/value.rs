@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! SML elements without a known role, and times.
+//! SML_Value: a scalar or a list, and the three lists SML 1.04 and 1.05 know as values.
 
 use alloc::vec::Vec;
 
+use crate::coded::{Coded, List, Read, Reader, choices, records};
+use crate::error::{ErrorKind, ParseError};
+use crate::number::{signed_width, unsigned_width};
+use crate::tl::{self, Kind};
+use crate::{Quirks, Time};
+
 /// Any SML element. Numbers keep the width they were sent with, so that encoding gives the same bytes.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Value<'a> {
     /// An octet string; empty also stands for an absent optional element (`01`).
     Octets(&'a [u8]),
@@ -24,11 +30,31 @@ pub enum Value<'a> {
         /// Bytes it was sent in.
         width: u8,
     },
-    /// A list.
-    List(Vec<Value<'a>>),
+    /// A list; as a value of a register [`ListValue::of`] tells what it means.
+    List(List<'a, Value<'a>>),
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// Reads the element `bytes` begin with, and tells the bytes behind it. All deviations are
+    /// tolerated.
+    ///
+    /// # Errors
+    /// The first place where the bytes do not follow SML.
+    pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
+        let mut reader = Reader::new(bytes, Quirks::ALL);
+        match Self::read(&mut reader) {
+            Ok(value) => Ok((value, reader.rest)),
+            Err(fault) => Err(ParseError::locate(bytes, fault)),
+        }
+    }
+
+    /// The element as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
     /// An integer in the narrowest of the standard widths 1, 2, 4, 8.
     pub const fn signed(value: i64) -> Self {
         Self::Signed {
@@ -55,41 +81,94 @@ impl Value<'_> {
     }
 }
 
-pub(crate) const fn signed_width(value: i64) -> u8 {
-    if value == value as i8 as i64 {
-        1
-    } else if value == value as i16 as i64 {
-        2
-    } else if value == value as i32 as i64 {
-        4
-    } else {
-        8
+impl Default for Value<'_> {
+    /// The empty octet string.
+    fn default() -> Self {
+        Self::Octets(&[])
     }
 }
 
-pub(crate) const fn unsigned_width(value: u64) -> u8 {
-    match value {
-        0..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
-        _ => 8,
+impl<'a> Coded<'a> for Value<'a> {
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Read<'a, Self> {
+        match tl::kind(reader.rest)? {
+            Kind::Octets => Coded::read(reader).map(Self::Octets),
+            Kind::Bool => Coded::read(reader).map(Self::Bool),
+            Kind::Signed => {
+                let (value, width) = reader.take(tl::signed)?;
+                Ok(Self::Signed { value, width })
+            }
+            Kind::Unsigned => {
+                let (value, width) = reader.take(tl::unsigned)?;
+                Ok(Self::Unsigned { value, width })
+            }
+            Kind::List => Coded::read(reader).map(Self::List),
+            Kind::End => reader.refuse(ErrorKind::UnexpectedType),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Octets(bytes) => bytes.write(out),
+            Self::Bool(flag) => flag.write(out),
+            Self::Signed { value, width } => tl::write_signed(out, *value, *width),
+            Self::Unsigned { value, width } => tl::write_unsigned(out, *value, *width),
+            Self::List(elements) => elements.write(out),
+        }
     }
 }
 
-/// SML_Time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Time {
-    /// Seconds of operation of the meter.
-    SecIndex(u32),
-    /// Seconds since 1970-01-01T00:00:00Z.
-    Timestamp(u32),
-    /// Seconds since 1970-01-01T00:00:00Z with the offsets of the local time.
-    Local {
-        /// Seconds since the epoch, UTC.
-        timestamp: u32,
-        /// Minutes the standard time is ahead of UTC.
-        local_offset: i16,
-        /// Further minutes the season adds.
-        season_offset: i16,
-    },
+choices! {
+    /// What a list means as the value of a register (SML_ListType, since SML 1.04).
+    pub enum ListValue<'a> {
+        /// A time.
+        1 => Time(Time),
+        /// A value with its own time and status.
+        2 => Timestamped(TimestampedValue<'a>),
+        /// A COSEM attribute.
+        3 => Cosem(CosemValue<'a>),
+    }
+
+    /// A COSEM attribute as the value of a register.
+    pub enum CosemValue<'a> {
+        /// The attribute scaler_unit.
+        1 => ScalerUnit(ScalerUnit<'a>),
+    }
+}
+
+records! {
+    /// A value with its own time and status.
+    pub struct TimestampedValue<'a> {
+        /// When the value was valid.
+        time: Time,
+        /// Status at that time; an absent one is the empty octet string.
+        status: Value<'a>,
+        /// The value.
+        value: Value<'a>,
+    }
+
+    /// COSEM scaler_unit; both are numbers.
+    pub struct ScalerUnit<'a> {
+        /// Power of ten.
+        scaler: Value<'a>,
+        /// DLMS unit code.
+        unit: Value<'a>,
+    }
+}
+
+impl<'a> ListValue<'a> {
+    /// The meaning of a `value` that was received, if it is a list of a known one.
+    pub fn of(value: &Value<'a>) -> Option<Self> {
+        match value {
+            Value::List(list) => Self::read(&mut list.received()?).ok(),
+            _ => None,
+        }
+    }
+
+    /// The element as bytes; [`Value::parse`] makes a value of them.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
 }

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Agreement with captures of real meters that other decoders have read; they are not part of the
-//! repository, see `SMGW_BENCH_CORPORA`.
+//! repository, see [`test_material::corpus`].
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use smgw_sml::transport::{Discard, Event, Framer};
 use smgw_sml::{
-    Body, CrcKind, File, ListEntry, Message, MessageCrc, Quirk, Quirks, Time, Value, readings,
+    Body, CrcKind, Elements, File, Int, Kind, ListEntry, Message, MessageCrc, Quirk, Quirks, Time,
+    TimeChoice, Value, elements, readings,
 };
 use smgw_units::Nanos;
-
-fn corpus(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("SMGW_BENCH_CORPORA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora"),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("SKIPPED: corpora absent ({})", path.display());
-    None
-}
+use test_material::{corpus, hex, unhex};
 
 fn lines(path: &Path) -> Vec<Json> {
     let text = fs::read_to_string(path).unwrap();
@@ -32,19 +21,12 @@ fn lines(path: &Path) -> Vec<Json> {
         .collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    text.as_bytes().chunks(2).map(byte).collect()
-}
-
-/// One transmission or incident: where it began, what became of it.
+/// One transmission or incident: where it is, what became of it.
 #[derive(Debug, PartialEq)]
 struct Transmission {
     offset: u64,
+    bytes: usize,
+    fill: Option<u8>,
     outcome: &'static str,
     payload: Option<Vec<u8>>,
 }
@@ -53,12 +35,25 @@ fn transmissions(capture: &[u8]) -> Vec<Transmission> {
     let mut framer = Framer::new();
     let mut found = Vec::new();
     let mut note = |event: Event<'_>| match event {
-        Event::File { payload, first, .. } => found.push(Transmission {
-            offset: first.0,
+        Event::File {
+            payload,
+            offset,
+            bytes,
+            fill,
+            ..
+        } => found.push(Transmission {
+            offset,
+            bytes,
+            fill: Some(fill),
             outcome: "ok",
             payload: Some(payload.to_vec()),
         }),
-        Event::Discarded { first, reason, .. } => {
+        Event::Discarded {
+            offset,
+            bytes,
+            reason,
+            ..
+        } => {
             let outcome = match reason {
                 Discard::Noise => return,
                 Discard::BadCrc => "crc",
@@ -69,16 +64,17 @@ fn transmissions(capture: &[u8]) -> Vec<Transmission> {
                 Discard::TooLong => "too long",
             };
             found.push(Transmission {
-                offset: first.0,
+                offset,
+                bytes,
+                fill: None,
                 outcome,
                 payload: None,
             });
         }
     };
-    for (at, byte) in capture.iter().enumerate() {
-        if let Some(event) = framer.push(*byte, Nanos(at as u64)) {
-            note(event);
-        }
+    let mut rest = capture;
+    while let Some(event) = framer.feed(&mut rest, Nanos(0)) {
+        note(event);
     }
     if let Some(event) = framer.flush() {
         note(event);
@@ -96,37 +92,49 @@ fn neutral_value(value: &Value<'_>) -> Json {
         Value::Bool(flag) => json!(["b", flag]),
         Value::Signed { value, width } => json!([format!("i{width}"), value]),
         Value::Unsigned { value, width } => json!([format!("u{width}"), value]),
-        Value::List(elements) => elements.iter().map(neutral_value).collect(),
+        Value::List(elements) => elements.iter().map(|it| neutral_value(&it)).collect(),
     }
 }
 
-/// The neutral form of a time without the width of its number, which decoding does not keep.
+/// The neutral form of a time: as sent, with all widths.
 fn neutral_time(time: Option<Time>) -> Json {
-    match time {
-        None => Json::Null,
-        Some(Time::SecIndex(seconds)) => json!([1, seconds]),
-        Some(Time::Timestamp(seconds)) => json!([2, seconds]),
-        Some(Time::Local {
-            timestamp,
-            local_offset,
-            season_offset,
-        }) => json!([3, [timestamp, local_offset, season_offset]]),
-    }
+    let Some(time) = time else {
+        return Json::Null;
+    };
+    let seconds = json!([format!("u{}", time.seconds.width), time.seconds.value]);
+    let minutes = |it: Int<i16>| json!([format!("i{}", it.width), it.value]);
+    let content = match time.offsets {
+        Some(offsets) => json!([seconds, minutes(offsets.zone), minutes(offsets.season)]),
+        None => seconds,
+    };
+    let tag = match time.choice {
+        TimeChoice::Bare => return content,
+        TimeChoice::SecIndex => 1,
+        TimeChoice::Timestamp => 2,
+        TimeChoice::Local => 3,
+    };
+    json!([["u1", tag], content])
 }
 
-/// Drops the widths from a time of the oracle; a bare number is a seconds index.
-fn without_widths(time: &Json) -> Json {
-    match time.as_array().map(Vec::as_slice) {
-        Some([Json::String(_), seconds]) => json!([1, seconds]),
-        Some([tag, seconds]) => json!([tag[1], seconds[1]]),
-        _ => Json::Null,
+/// The next element of the flat view of `payload` and all below it, with null for an absent one.
+fn raw_tree(payload: &[u8], elements: &mut Elements<'_>) -> Json {
+    let element = elements.next().unwrap().unwrap();
+    match element.kind {
+        Kind::Octets if element.length == 0 => Json::Null,
+        Kind::List => (0..element.length)
+            .map(|_| raw_tree(payload, elements))
+            .collect(),
+        Kind::End => json!("end"),
+        Kind::Octets | Kind::Bool | Kind::Signed | Kind::Unsigned => {
+            neutral_value(&Value::parse(&payload[element.offset..]).unwrap().0)
+        }
     }
 }
 
 fn neutral_entry(entry: &ListEntry<'_>) -> Json {
     json!({
         "obis": hex(entry.name),
-        "status": entry.status,
+        "status": entry.status.map(|status| status.value),
         "time": neutral_time(entry.time),
         "unit": entry.unit,
         "scaler": entry.scaler,
@@ -135,7 +143,8 @@ fn neutral_entry(entry: &ListEntry<'_>) -> Json {
     })
 }
 
-fn neutral_message(message: &Message<'_>) -> Json {
+/// The neutral form of a message, and of one that is no list as the flat view gives it.
+fn neutral_message(message: &Message<'_>, raw: &Json) -> Json {
     let crc = match message.crc {
         MessageCrc::Good(CrcKind::X25) => "x25",
         MessageCrc::Good(CrcKind::Kermit) => "kermit",
@@ -143,17 +152,6 @@ fn neutral_message(message: &Message<'_>) -> Json {
     };
     let mut neutral = json!({ "crc": crc, "transaction": hex(message.transaction_id) });
     let fields = match &message.body {
-        Body::OpenResponse(open) => json!({
-            "tag": "0101",
-            "body": [
-                open.codepage.map(|bytes| json!(["o", hex(bytes)])),
-                open.client_id.map(|bytes| json!(["o", hex(bytes)])),
-                json!(["o", hex(open.request_file_id)]),
-                json!(["o", hex(open.server_id)]),
-                neutral_time(open.reference_time),
-                open.version,
-            ],
-        }),
         Body::ListResponse(list) => json!({
             "tag": "0701",
             "client": octets(list.client_id),
@@ -162,37 +160,13 @@ fn neutral_message(message: &Message<'_>) -> Json {
             "sensor_time": neutral_time(list.sensor_time),
             "signature": octets(list.signature),
             "gateway_time": neutral_time(list.gateway_time),
-            "entries": list.entries.iter().map(neutral_entry).collect::<Vec<_>>(),
+            "entries": list.entries.iter().map(|entry| neutral_entry(&entry)).collect::<Vec<_>>(),
         }),
-        Body::CloseResponse(close) => json!({
-            "tag": "0201",
-            "body": [close.signature.map(|bytes| json!(["o", hex(bytes)]))],
-        }),
-        Body::Other { tag, .. } => json!({ "tag": format!("{tag:04x}") }),
+        body => json!({ "tag": format!("{:04x}", body.tag()), "body": raw[3][1] }),
     };
     let target = neutral.as_object_mut().unwrap();
     target.extend(fields.as_object().unwrap().clone());
     neutral
-}
-
-/// The oracle's message with the widths decoding does not keep taken out.
-fn narrowed(message: &Json) -> Json {
-    let mut message = message.clone();
-    for key in ["sensor_time", "gateway_time"] {
-        if let Some(time) = message.get_mut(key) {
-            *time = without_widths(time);
-        }
-    }
-    if message["tag"] == "0101" {
-        message["body"][4] = without_widths(&message["body"][4]);
-        message["body"][5] = message["body"][5][1].clone();
-    }
-    if let Some(entries) = message.get_mut("entries").and_then(Json::as_array_mut) {
-        for entry in entries {
-            entry["time"] = without_widths(&entry["time"]);
-        }
-    }
-    message
 }
 
 #[test]
@@ -212,26 +186,29 @@ fn libsml_captures_agree() {
         "{:42} {:>5} {:>9} {:>7} {:>7}",
         "capture", "files", "incidents", "entries", "agree"
     );
-    let (mut files, mut entries, mut disagreements) = (0, 0, Vec::new());
+    let (mut files, mut entries, mut identical) = (0, 0, 0);
+    let mut disagreements = Vec::new();
     for name in &names {
         let capture = fs::read(root.join("captures").join(name)).unwrap();
         let found = transmissions(&capture);
-        let expected: Vec<_> = frames
-            .iter()
-            .filter(|frame| frame["file"] == name.as_str())
-            .map(|frame| {
-                (
-                    frame["off"].as_u64().unwrap(),
-                    frame["status"].as_str().unwrap(),
-                )
-            })
-            .collect();
-        let got: Vec<_> = found.iter().map(|one| (one.offset, one.outcome)).collect();
-        if got != expected {
-            disagreements.push(format!(
-                "{name}: transmissions {got:?} instead of {expected:?}"
-            ));
+        let of_this = frames.iter().filter(|frame| frame["file"] == name.as_str());
+        let mut compared = 0;
+        for (frame, one) in of_this.clone().zip(&found) {
+            let same = frame["off"] == one.offset && frame["status"] == one.outcome;
+            let same_form = one.outcome != "ok"
+                || frame["len"] == one.bytes
+                    && frame["pad"] == json!(one.fill)
+                    && frame["payload"] == one.payload.as_deref().map(hex).unwrap_or_default();
+            if !same || !same_form {
+                disagreements.push(format!("{name}: {one:?} instead of {frame:?}"));
+            }
+            compared += 1;
         }
+        assert_eq!(
+            (compared, of_this.count()),
+            (found.len(), found.len()),
+            "{name}"
+        );
         let mut oracle = neutral.iter().filter(|file| file["file"] == name.as_str());
         let (mut good, mut count, mut agree) = (0, 0, 0);
         for one in &found {
@@ -253,19 +230,22 @@ fn libsml_captures_agree() {
                     continue;
                 }
             };
-            let encoded = file.encode();
-            assert_eq!(
-                File::parse(&encoded, Quirks::ALL).as_ref(),
-                Ok(&file),
-                "{name}"
-            );
-            let got: Vec<_> = file.messages.iter().map(neutral_message).collect();
-            let expected: Vec<_> = oracle["messages"]
-                .as_array()
-                .unwrap()
+            identical += usize::from(file.encode() == *payload);
+            let mut walk = elements(payload);
+            let got: Vec<_> = file
+                .messages
                 .iter()
-                .map(narrowed)
+                .map(|message| {
+                    let raw = raw_tree(payload, &mut walk);
+                    assert_eq!(
+                        walk.by_ref().take(message.form.fill).count(),
+                        message.form.fill
+                    );
+                    neutral_message(message, &raw)
+                })
                 .collect();
+            assert_eq!(walk.next(), None);
+            let expected = oracle["messages"].as_array().unwrap().clone();
             let listed = file.lists().map(|list| list.entries.len()).sum::<usize>();
             count += listed;
             if got == expected {
@@ -284,6 +264,8 @@ fn libsml_captures_agree() {
         entries += count;
     }
     println!("{:42} {files:5} {:9} {entries:7}", "total", "");
+    println!("re-encoded byte for byte: {identical} of {files}");
+    assert_eq!(identical, files);
     assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
 }
 
@@ -330,4 +312,131 @@ fn smllib_frames_agree() {
             None => println!("{name:20} {:>9}", "none"),
         }
     }
+}
+
+/// Long recordings of one meter: known numbers of files, each encoded as it was sent.
+#[test]
+fn long_recordings_agree() {
+    let Some(root) = corpus("sml-smartmeter-obis") else {
+        return;
+    };
+    let known = [
+        ("ttyUSB0.dump", 878, 0),
+        ("ttyUSB0-2.dump", 2, 1),
+        ("ttyUSB0-3.dump", 518, 1),
+    ];
+    for (name, files, truncated) in known {
+        // Not every copy of the set has all recordings.
+        let Ok(capture) = fs::read(root.join(name)) else {
+            println!("SKIPPED: corpora absent ({name})");
+            continue;
+        };
+        let found = transmissions(&capture);
+        let count = |outcome| found.iter().filter(|one| one.outcome == outcome).count();
+        println!(
+            "{name}: {} files, {} truncated",
+            count("ok"),
+            count("truncated")
+        );
+        assert_eq!(
+            (count("ok"), count("truncated")),
+            (files, truncated),
+            "{name}"
+        );
+        for payload in found.iter().filter_map(|one| one.payload.as_ref()) {
+            let file = File::parse(payload, Quirks::ALL).unwrap();
+            assert!(file.is_intact());
+            assert_eq!(&file.encode(), payload);
+        }
+    }
+}
+
+/// The sign of the power and the status word agree in every list, except in the capture of a meter known
+/// for the error.
+#[test]
+fn signs_and_status_words_agree() {
+    let Some(root) = corpus("sml-libsml-testing") else {
+        return;
+    };
+    let mut lists = 0;
+    for capture in fs::read_dir(root.join("captures")).unwrap() {
+        let capture = capture.unwrap();
+        let name = capture.file_name().into_string().unwrap();
+        for one in transmissions(&fs::read(capture.path()).unwrap()) {
+            let payload = one.payload.unwrap_or_default();
+            let file = File::parse(&payload, Quirks::ALL).unwrap();
+            for list in file.lists() {
+                let (Some(status), Some(power)) = (
+                    list.meter_status(),
+                    list.readings(Quirks::ALL)
+                        .find(|it| it.obis.0 == [1, 0, 16, 7, 0, 255]),
+                ) else {
+                    continue;
+                };
+                lists += 1;
+                assert!(status.basic_meter(), "{name}");
+                let known = name == "DZG_DVS-7412.2_jmberg.bin";
+                assert_eq!(
+                    status.export() == (power.value.mantissa < 0),
+                    !known,
+                    "{name}"
+                );
+                assert_eq!(
+                    list.wrapped_power().map(|it| it.meant),
+                    known.then_some(35_624)
+                );
+            }
+        }
+    }
+    println!("{lists} lists with status and power");
+    assert!(lists > 0);
+}
+
+/// Each bit of each byte of each good transmission, changed alone: no file with all its checksums right.
+#[test]
+fn no_damage_goes_unnoticed() {
+    let Some(root) = corpus("sml-libsml-testing") else {
+        return;
+    };
+    let (mut mutations, mut accepted) = (0, 0);
+    for capture in fs::read_dir(root.join("captures")).unwrap() {
+        let capture = fs::read(capture.unwrap().path()).unwrap();
+        for one in transmissions(&capture) {
+            let Some(payload) = &one.payload else {
+                continue;
+            };
+            let start = one.offset as usize;
+            let mut line = capture[start..start + one.bytes].to_vec();
+            let mut framer = Framer::new();
+            for at in 0..line.len() {
+                for flip in [1, 2, 4, 8, 16, 32, 64, 128, 255] {
+                    line[at] ^= flip;
+                    mutations += 1;
+                    let mut rest = &line[..];
+                    while let Some(event) = framer.feed(&mut rest, Nanos(0)) {
+                        let Event::File { payload, crc, .. } = event else {
+                            continue;
+                        };
+                        // One in 65536 fits the other checksum by chance; then the messages do not.
+                        accepted += 1;
+                        assert_eq!(crc, CrcKind::Kermit);
+                        let intact =
+                            File::parse(payload, Quirks::ALL).is_ok_and(|file| file.is_intact());
+                        assert!(!intact, "byte {at} flipped by {flip:02x} went unnoticed");
+                    }
+                    framer.flush();
+                    line[at] ^= flip;
+                }
+            }
+            // The same in a payload whose transmission is right.
+            let mut damaged = payload.clone();
+            for at in 0..damaged.len() {
+                damaged[at] ^= 0x01;
+                let good = File::parse(&damaged, Quirks::ALL).is_ok_and(|file| file.is_intact());
+                assert!(!good, "byte {at} of a payload");
+                damaged[at] ^= 0x01;
+            }
+        }
+    }
+    println!("{mutations} mutations, {accepted} of them with a fitting transport checksum");
 }

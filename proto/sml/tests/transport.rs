@@ -2,7 +2,7 @@
 //! The framer finds every good transmission, and only those, whatever happens to the line.
 
 use proptest::prelude::*;
-use smgw_sml::transport::{Discard, Event, Framer, encode, encode_with};
+use smgw_sml::transport::{Discard, Event, Framer, encode, encode_with, offset_on_line};
 use smgw_sml::{CrcKind, Quirk, Quirks};
 use smgw_units::Nanos;
 
@@ -26,6 +26,7 @@ fn seen(event: Event<'_>) -> Seen {
             bytes,
             first,
             reason,
+            ..
         } => Seen::Lost(bytes, first.0, reason),
     }
 }
@@ -36,7 +37,9 @@ fn frames_with(mut framer: Framer, line: &[u8]) -> Vec<Seen> {
     for (at, byte) in line.iter().enumerate() {
         events.extend(framer.push(*byte, Nanos(at as u64)).map(seen));
     }
-    events.extend(framer.flush().map(seen));
+    while let Some(event) = framer.flush() {
+        events.push(seen(event));
+    }
     events
 }
 
@@ -126,12 +129,10 @@ fn every_truncation_leaves_the_next_transmission_whole_or_the_one_after() {
             .iter()
             .filter(|event| matches!(event, Seen::File(..)))
             .count();
-        // A cut right behind four escape bytes makes the next start sequence a literal.
-        let swallowed = whole[..cut].ends_with(&[0x1b; 4]);
-        assert!(
-            good == 2 || swallowed && good >= 1,
-            "cut at {cut}: {files:?}"
-        );
+        // Cut between two of four doubled escape bytes, the next start sequence is torn apart.
+        let run = whole[..cut].iter().rev().take_while(|byte| **byte == 0x1b);
+        let torn = (5..8).contains(&run.count());
+        assert!(good == 2 || torn && good == 1, "cut at {cut}: {files:?}");
     }
 }
 
@@ -145,6 +146,70 @@ fn long_transmissions_are_given_up() {
         matches!(&events[events.len() - 1], Seen::File(payload, ..) if payload == b"ok"),
         "{events:?}"
     );
+}
+
+/// What looks like a swallowed transmission may be content, and then it is content.
+#[test]
+fn a_start_sequence_may_be_content() {
+    let payload = [&START[..], &[0x76], &START, b"end", &START].concat();
+    let line = encode(&payload);
+    let last = line.len() as u64 - 1;
+    assert_eq!(
+        frames(&line),
+        [Seen::File(payload.clone(), 0, last, CrcKind::X25)]
+    );
+    // Swallowed by another one, it is still whole.
+    let cut = [&encode(b"abcd")[..16], &line].concat();
+    assert_eq!(
+        frames(&cut),
+        [
+            Seen::Lost(16, 0, Discard::Restart),
+            Seen::File(payload, 16, last + 16, CrcKind::X25)
+        ]
+    );
+}
+
+const START: [u8; 8] = [0x1b, 0x1b, 0x1b, 0x1b, 1, 1, 1, 1];
+
+/// Damage seen on infrared heads, between two good transmissions: what is lost, and why.
+#[test]
+fn damage_of_infrared_heads_costs_one_transmission() {
+    let whole = encode(&hex("760102030405060708090a0b"));
+    let end = whole.len() - 8;
+    let without = |range: std::ops::Range<usize>| {
+        let mut line = whole.clone();
+        line.drain(range);
+        line
+    };
+    let noise = [0xff; 13].to_vec();
+    for (damaged, expected) in [
+        // Only three of the four escape bytes of the end came through.
+        (without(end..end + 1), vec![Discard::Restart]),
+        // All behind the escape bytes of the end is lost.
+        (without(end + 4..end + 8), vec![Discard::Restart]),
+        // The whole end marker is lost.
+        (without(end..end + 8), vec![Discard::Restart]),
+        // A byte of the content is lost.
+        (without(12..13), vec![Discard::Misaligned]),
+        // The start sequence lost a byte.
+        (without(0..1), vec![Discard::Noise]),
+        (without(6..7), vec![Discard::Noise]),
+        // The head sends FF while nothing comes in.
+        (noise.clone(), vec![Discard::Noise]),
+        ([&whole[..15], &noise].concat(), vec![Discard::Restart]),
+    ] {
+        let line = [&whole[..], &damaged, &whole].concat();
+        let events = frames(&line);
+        let reasons: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Seen::Lost(_, _, reason) => Some(*reason),
+                Seen::File(..) => None,
+            })
+            .collect();
+        assert_eq!(reasons, expected, "{damaged:02x?}");
+        assert_eq!(events.len() - reasons.len(), 2, "{damaged:02x?}");
+    }
 }
 
 /// No transmission with one wrong byte is accepted with that byte.
@@ -179,6 +244,16 @@ proptest! {
         prop_assert_eq!(line.len() % 4, 0);
         let last = line.len() as u64 - 1;
         prop_assert_eq!(frames(&line), [Seen::File(payload, 0, last, crc)]);
+    }
+
+    #[test]
+    fn every_payload_byte_has_its_place_on_the_line(payload in escapes()) {
+        let line = encode(&payload);
+        for (offset, byte) in payload.iter().enumerate() {
+            prop_assert_eq!(line[offset_on_line(&payload, offset)], *byte);
+        }
+        let end = offset_on_line(&payload, payload.len()).next_multiple_of(4);
+        prop_assert_eq!(end + 8, line.len());
     }
 
     /// Whatever comes before, the second of two transmissions is found, and no byte is lost from the books.

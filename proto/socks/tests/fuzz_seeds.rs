@@ -1,38 +1,39 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs the fuzz targets' properties over their seeds in `fixtures/fuzz`.
+//! The fuzzed properties over their seeds and thousands of mutations of them.
 
 mod properties;
 
-use std::fs;
-use std::path::Path;
+use test_material::hold;
 
-fn over_seeds(target: &str, property: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fixtures/fuzz")
-        .join(target);
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).expect("the seed folder is part of the repository") {
-        let seed = fs::read(entry.expect("readable folder").path()).expect("readable seed");
-        // Every prefix is a seed of its own.
-        for end in 0..=seed.len() {
-            property(&seed[..end]);
+/// Bytes that mean something to the format.
+const TOKEN: [u8; 3] = [5, 1, 0];
+
+#[test]
+fn socks_greeting() {
+    hold("socks_greeting", &TOKEN, 2000, properties::greeting);
+}
+
+#[test]
+fn socks_request() {
+    hold("socks_request", &TOKEN, 2000, properties::request);
+}
+
+#[test]
+fn socks_frame() {
+    hold("socks_frame", &TOKEN, 2000, properties::frame);
+}
+
+/// Every prefix of a seed is a seed of its own: requests come in pieces.
+#[test]
+fn prefixes() {
+    let targets: [(&str, test_material::Property); 3] = [
+        ("socks_greeting", properties::greeting),
+        ("socks_request", properties::request),
+        ("socks_frame", properties::frame),
+    ];
+    for (target, property) in targets {
+        for (_, seed) in test_material::seeds(target) {
+            (0..=seed.len()).for_each(|end| property(&seed[..end]));
         }
-        count += 1;
     }
-    assert!(count > 0, "no seeds in {}", folder.display());
-}
-
-#[test]
-fn greeting_seeds() {
-    over_seeds("socks_greeting", properties::greeting);
-}
-
-#[test]
-fn request_seeds() {
-    over_seeds("socks_request", properties::request);
-}
-
-#[test]
-fn frame_seeds() {
-    over_seeds("socks_frame", properties::frame);
 }

@@ -50,6 +50,8 @@ pub enum Format {
     N81,
     /// 8 data bits, even parity, 1 stop bit: 11 bits with the start bit.
     E81,
+    /// 7 data bits, even parity, 1 stop bit: 10 bits with the start bit.
+    E71,
 }
 
 /// Speed and format of a line.
@@ -76,7 +78,7 @@ impl LineConfig {
     /// Time of `count` characters.
     pub fn characters(&self, count: usize) -> Duration {
         let bits = match self.format {
-            Format::N81 => 10,
+            Format::N81 | Format::E71 => 10,
             Format::E81 => 11,
         };
         let nanos = count as u64 * bits * 1_000_000_000;
@@ -149,6 +151,11 @@ impl Line {
         &self.config
     }
 
+    /// From now on at another speed or format, as after a change of speed both sides agreed on.
+    pub const fn set_config(&mut self, config: LineConfig) {
+        self.config = config;
+    }
+
     /// Whether someone has the other end open.
     pub fn is_connected(&self) -> bool {
         let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
@@ -198,6 +205,45 @@ impl Line {
             done = end;
         }
         sent.ok_or(MeterError::Stopped)
+    }
+
+    /// Hands `bytes` over as fast as the other end takes them, as an adapter gone mad would; what it
+    /// does not take within a second is lost. `stop` ends it early.
+    ///
+    /// # Errors
+    /// [`MeterError::Stopped`] when `stop` says so.
+    pub fn rush(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Result<Sent, MeterError> {
+        let first = Clock::now();
+        let mut rest = bytes;
+        while !rest.is_empty() && self.is_connected() {
+            if stop() {
+                return Err(MeterError::Stopped);
+            }
+            let chunk = rest.get(..RUSH).unwrap_or(rest);
+            match rustix::io::write(&self.master, chunk) {
+                Ok(count) => {
+                    if let Some(tap) = &self.tap {
+                        let taken = chunk.get(..count).unwrap_or(chunk);
+                        tap.bytes(Direction::FromMeter, Clock::now(), taken);
+                    }
+                    rest = rest.get(count..).unwrap_or_default();
+                }
+                Err(Errno::AGAIN) => {
+                    let mut fds = [PollFd::new(&self.master, PollFlags::OUT)];
+                    if poll(&mut fds, Some(&timespec(1_000_000_000))) == Ok(0) {
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        let last = Clock::now();
+        Ok(Sent {
+            first,
+            last,
+            delivered: rest.is_empty(),
+        })
     }
 
     /// Whether the other end took `chunk` unharmed.
@@ -260,8 +306,10 @@ impl AsFd for Line {
 }
 
 /// What a UART at another speed makes of a byte: something else, always.
-const fn garble(byte: u8) -> u8 {
+pub const fn garble(byte: u8) -> u8 {
     (byte ^ 0x5a).rotate_left(3) | 0x80 & !byte
 }
 
+/// Bytes handed over at once when no pace holds.
+const RUSH: usize = 4096;
 const BATCH: Duration = Duration::from_micros(100);

@@ -18,7 +18,7 @@ mod worker;
 
 pub use clock::{Clock, Grid};
 pub use law::EnergyLaw;
-pub use line::{Direction, Format, Line, LineConfig, Sent, Tap};
+pub use line::{Direction, Format, Line, LineConfig, Sent, Tap, garble};
 pub use mbus::{MbusConfig, MbusSlaveMeter};
 pub use replay::{Recording, ReplayMeter};
 pub use smgw_mbus::slave::Faults as MbusFaults;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smgw_sml::{
-    Body, CloseResponse, CrcKind, File, ListEntry, ListResponse, Message, MessageCrc, OpenResponse,
-    Time, Value, transport,
+    Body, CloseResponse, File, Int, ListEntry, ListResponse, Message, OpenResponse, Time, Value,
+    transport,
 };
 use smgw_units::{Decimal, DeviceId, Nanos, Obis, Unit};
 
@@ -356,14 +356,7 @@ impl Pusher {
             text(b"\x01\x00\x60\x01\x00\xff", &server_id),
         ];
         entries.extend(rows.iter().map(Row::entry));
-        let seconds = Time::SecIndex((at.0 / 1_000_000_000) as u32);
-        let message = |transaction_id, body| Message {
-            transaction_id,
-            group: 0,
-            abort_on_error: 0,
-            body,
-            crc: MessageCrc::Good(CrcKind::X25),
-        };
+        let seconds = Time::sec_index((at.0 / 1_000_000_000) as u32);
         let open = OpenResponse {
             request_file_id: &transactions[0],
             server_id: &server_id,
@@ -375,14 +368,14 @@ impl Pusher {
             server_id: &server_id,
             list_name: Some(b"\x01\x00\x62\x0a\xff\xff"),
             sensor_time: Some(seconds),
-            entries,
+            entries: (&entries).into(),
             ..ListResponse::default()
         };
         let file = File {
             messages: vec![
-                message(&transactions[0][..], Body::OpenResponse(open)),
-                message(&transactions[1], Body::ListResponse(list)),
-                message(
+                Message::new(&transactions[0], Body::OpenResponse(open)),
+                Message::new(&transactions[1], Body::ListResponse(list)),
+                Message::new(
                     &transactions[2],
                     Body::CloseResponse(CloseResponse::default()),
                 ),
@@ -420,7 +413,7 @@ impl Row {
         let value = i64::try_from(self.value.mantissa).unwrap_or(i64::MAX);
         ListEntry {
             name: &self.obis.0,
-            status: self.status.map(u64::from),
+            status: self.status.map(Int::from),
             unit: Some(self.unit.0),
             scaler: Some(self.value.exponent),
             value: Some(Value::Signed { value, width: 8 }),

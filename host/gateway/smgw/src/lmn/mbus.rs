@@ -152,7 +152,7 @@ impl Exchange<'_> {
                     false,
                 )
             }
-            Event::NoAnswer | Event::Reset => (
+            Event::NoAnswer | Event::Reset | Event::Acknowledged { .. } | Event::Rate(_) => (
                 clock::utc_now(),
                 LineEventKind::Fault(GapReason::NoAnswer),
                 false,

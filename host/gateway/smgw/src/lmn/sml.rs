@@ -28,11 +28,10 @@ pub fn listen(line: &Line, server_id: &[u8], port: &mut dyn SerialPort) -> io::R
         let silent = match super::read(port, &mut buffer)? {
             Some((len, stamp)) => {
                 unexplained.get_or_insert(stamp);
-                for byte in buffer.iter().take(len) {
-                    if let Some(event) = framer.push(*byte, as_nanos(stamp)) {
-                        unexplained = None;
-                        report(line, server_id, event);
-                    }
+                let mut received = buffer.get(..len).unwrap_or_default();
+                while let Some(event) = framer.feed(&mut received, as_nanos(stamp)) {
+                    unexplained = None;
+                    report(line, server_id, event);
                 }
                 last_byte = stamp;
                 false
@@ -61,6 +60,7 @@ fn report(line: &Line, server_id: &[u8], event: Event<'_>) {
             bytes,
             first,
             reason,
+            ..
         } => {
             debug!(meter = %line.meter.id, bytes, %reason, "bytes discarded");
             let refused = LineEventKind::Refused {

@@ -17,7 +17,7 @@ use hsm_tls::{Identity, PinnedPeers, TlsProfile};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustls::pki_types::CertificateDer;
 use rustls::{ServerConnection, StreamOwned};
-use smgw_sml::{Body, CrcKind, File, ListEntry, ListResponse, Message, MessageCrc, Value};
+use smgw_sml::{Body, File, Int, ListEntry, ListResponse, Message, Value};
 use smgw_units::{DeviceId, Obis};
 
 pub const PIN: &str = "12345678";
@@ -434,9 +434,9 @@ impl Drop for SmlMeter {
 fn telegram(id: DeviceId, second: u64) -> Vec<u8> {
     let transaction = (second as u32).to_be_bytes();
     let server_id = id.server_id();
-    let register = ListEntry {
+    let registers = [ListEntry {
         name: &Obis::IMPORT_TOTAL.0,
-        status: Some(1 << 2),
+        status: Some(Int::from(1u8 << 2)),
         unit: Some(30),
         scaler: Some(-1),
         value: Some(Value::Unsigned {
@@ -444,19 +444,13 @@ fn telegram(id: DeviceId, second: u64) -> Vec<u8> {
             width: 8,
         }),
         ..ListEntry::default()
-    };
+    }];
     let list = ListResponse {
         server_id: &server_id,
-        entries: vec![register],
+        entries: (&registers).into(),
         ..ListResponse::default()
     };
-    let message = Message {
-        transaction_id: &transaction,
-        group: 0,
-        abort_on_error: 0,
-        body: Body::ListResponse(list),
-        crc: MessageCrc::Good(CrcKind::X25),
-    };
+    let message = Message::new(&transaction, Body::ListResponse(list));
     smgw_sml::transport::encode(
         &File {
             messages: vec![message],
