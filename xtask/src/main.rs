@@ -3,7 +3,9 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod cargo;
+mod embedded;
 mod layers;
 mod rehearse;
 mod setup;
@@ -24,7 +26,8 @@ cargo xtask: what one does with this repository
   cargo xtask check       the rules of the house: layers, licences, file heads; needs no tools
   cargo xtask setup       install the tools that rehearse and test need
       --no-install          as above
-  cargo xtask bench NAME  run a benchmark
+  cargo xtask bench NAME  run a benchmark beside its peers: a table here, the figures in target/bench/NAME.json;
+                          without NAME, list them
   cargo xtask help        this text
 
 Exit codes: 0 well, 1 a check or test failed, 2 usage, 96 a tool is missing; rehearse passes on those of smgw-bench
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
         "test" => flags_only(&task, &arguments).and_then(test::run),
         "check" => none(&task, &arguments).and_then(|()| check()),
         "setup" => flags_only(&task, &arguments).and_then(setup::run),
-        "bench" => bench(&arguments),
+        "bench" => bench::run(&arguments),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
@@ -125,18 +128,4 @@ fn check() -> Result<(), Failure> {
         "{} breaches of the rules of the house",
         breaches.len()
     )))
-}
-
-/// Benchmarks by name; none exist so far.
-const BENCHMARKS: &[&str] = &[];
-
-fn bench(arguments: &[String]) -> Result<(), Failure> {
-    let listed = match BENCHMARKS {
-        [] => "none so far".to_owned(),
-        names => names.join(", "),
-    };
-    Err(Failure::usage(match arguments.first() {
-        Some(name) => format!("there is no benchmark `{name}` (available: {listed})"),
-        None => format!("which benchmark? (available: {listed})"),
-    }))
 }

@@ -124,22 +124,28 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
 /// Names the interpreter that has pyOpenSSL to the tests that want it.
 pub(crate) const PYTHON_VARIABLE: &str = "SMGW_BENCH_PYTHON";
 
-/// A Python with pyOpenSSL, whose wheels bring an OpenSSL new enough for brainpool in TLS 1.3: the one the environment
-/// names, the system's, or one in `target/python` made for this. None when there is none; the tests then say that they
-/// are skipped.
+/// A Python with pyOpenSSL, whose wheels bring an OpenSSL new enough for brainpool in TLS 1.3, and with decoders of meter
+/// telegrams that are none of ours: the one the environment names, the system's, or one in `target/python` made for this.
+/// One with pyOpenSSL alone when nothing may be installed. None when there is none; the tests then say that they are
+/// skipped.
 pub(crate) fn python(root: &Path, installing: Installing) -> Option<PathBuf> {
     let own = root.join("target/python/bin/python3");
     let named = std::env::var_os(PYTHON_VARIABLE).map(PathBuf::from);
     let known = named
         .into_iter()
         .chain([own.clone(), PathBuf::from("python3")]);
-    if let Some(python) = known.into_iter().find(|python| has_pyopenssl(python)) {
+    let known: Vec<_> = known.into_iter().collect();
+    let found = |modules| known.iter().find(|python| has(python, modules)).cloned();
+    if let Some(python) = found(MODULES) {
         return Some(python);
     }
     if installing == Installing::Forbidden {
-        return None;
+        return found(PYOPENSSL);
     }
-    println!("setup: pyOpenSSL is missing: the independent partner for brainpool in TLS 1.3");
+    println!(
+        "setup: Python packages are missing: pyOpenSSL, the independent partner for brainpool in TLS 1.3; smllib, \
+         pyMeterBus, dsmr-parser, independent decoders of meter telegrams"
+    );
     let environment = root.join("target/python");
     let run = |program: &Path, arguments: &[&std::ffi::OsStr]| {
         Command::new(program)
@@ -162,19 +168,25 @@ pub(crate) fn python(root: &Path, installing: Installing) -> Option<PathBuf> {
         "--quiet",
         "--disable-pip-version-check",
         "pyOpenSSL",
+        "smllib",
+        "pymeterbus",
+        "dsmr-parser",
     ];
     let filled = made && run(&own, &pip.map(std::ffi::OsStr::new));
-    (filled && has_pyopenssl(&own)).then_some(own)
+    (filled && has(&own, MODULES)).then_some(own)
 }
 
-fn has_pyopenssl(python: &Path) -> bool {
+const PYOPENSSL: &str = "OpenSSL.SSL, cryptography";
+const MODULES: &str = "OpenSSL.SSL, cryptography, smllib, meterbus, dsmr_parser";
+
+fn has(python: &Path, modules: &str) -> bool {
     Command::new(python)
-        .args(["-c", "import OpenSSL.SSL, cryptography"])
+        .args(["-c", &format!("import {modules}")])
         .output()
         .is_ok_and(|output| output.status.success())
 }
 
-fn install(packages: &[&str]) -> Result<(), Failure> {
+pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
     let sudo = !is_root();
     if sudo {
         println!(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test`: set up, build the programs, run all tests, and check the rules of the house.
+//! `cargo xtask test`: set up, build the programs and the protocol crates for a microcontroller, run all tests, and check
+//! the rules of the house.
 //!
 //! A test that cannot run where it is prints one line `SKIPPED: reason` and returns. Such lines are collected from the
 //! output of passing tests and shown at the end, so that nothing is left out in silence.
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::setup::{self, Installing};
-use crate::{Failure, cargo, check, rehearse, workspace};
+use crate::{Failure, cargo, check, embedded, rehearse, workspace};
 
 /// Runs everything continuous integration checks.
 pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
@@ -18,6 +19,7 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     let python = setup::python(&root, installing);
     check()?;
     format(&root)?;
+    embedded::build(&root, installing)?;
     cargo::run(&root, &rehearse::BUILD)?;
     let outcome = tests(&root, python.as_deref())?;
     println!(

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every benchmark runs to its end and leaves the figures others rely on.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs a benchmark shortly and reads its report.
+fn quick(program: &str, name: &str, corpora: Option<&str>) -> Value {
+    let kind = if corpora.is_some() { "own" } else { "here" };
+    let output = std::env::temp_dir().join(format!("{name}-{kind}-{}.json", std::process::id()));
+    let run = Command::new(program)
+        .envs(corpora.map(|folder| (test_material::CORPORA_VARIABLE, folder)))
+        .args(["--quick", "--output"])
+        .arg(&output)
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    let report = std::fs::read_to_string(&output).unwrap();
+    std::fs::remove_file(&output).unwrap();
+    serde_json::from_str(&report).unwrap()
+}
+
+#[test]
+fn metering_compares_with_both_peers() {
+    judge_metering(&quick(env!("CARGO_BIN_EXE_metering"), "metering", None));
+}
+
+/// Telegrams of our own stand in for captures, and the peers can read them.
+#[test]
+fn metering_needs_no_captures() {
+    let nowhere = Some("/nonexistent");
+    let report = quick(env!("CARGO_BIN_EXE_metering"), "metering", nowhere);
+    for (input, expected) in [
+        (
+            0,
+            "ours 200, sml-rs 200; list entries ours 1400, sml-rs 1400",
+        ),
+        (1, "records ours 840, m-bus-parser 840"),
+    ] {
+        let input = report["inputs"][input].as_str().unwrap();
+        assert!(input.contains(expected), "{input}");
+    }
+    judge_metering(&report);
+}
+
+fn judge_metering(report: &Value) {
+    assert_eq!(report["name"], "metering");
+    assert!(report["machine"]["processors"].as_u64() > Some(0));
+    for (metric, peer) in [("sml decode", "sml-rs"), ("m-bus records", "m-bus-parser")] {
+        let rows = report["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["metric"] == metric).unwrap();
+        assert!(
+            row["peer_name"].as_str().unwrap().starts_with(peer),
+            "{row}"
+        );
+        for figure in ["ours", "peer", "ratio", "n"] {
+            assert!(row[figure].as_f64() > Some(0.0), "{row}");
+        }
+        assert!(row["unit"].is_string());
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_refused() {
+    let run = Command::new(env!("CARGO_BIN_EXE_metering"))
+        .arg("--fast")
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("--quick"));
+}

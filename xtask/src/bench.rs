@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask bench NAME`: runs a benchmark, which prints a table and writes `target/bench/NAME.json`.
+
+use crate::{Failure, cargo, workspace};
+
+/// Every benchmark and what it compares. Each is a program of its name in `tests/performance`.
+const BENCHMARKS: [(&str, &str); 1] = [(
+    "metering",
+    "SML and M-Bus decoding beside sml-rs and m-bus-parser",
+)];
+
+/// Runs the benchmark the first argument names; further arguments are passed on to it.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let Some((name, passed_on)) = arguments.split_first() else {
+        return Err(refused(format!("which benchmark? {}", listed())));
+    };
+    if !BENCHMARKS.iter().any(|(known, _)| known == name) {
+        let listed = listed();
+        return Err(refused(format!("there is no benchmark `{name}`. {listed}")));
+    }
+    let root = workspace::root();
+    let mut command = vec![
+        "run",
+        "--release",
+        "-p",
+        "smgw-performance",
+        "--bin",
+        name,
+        "--",
+    ];
+    command.extend(passed_on.iter().map(String::as_str));
+    cargo::run(&root, &command)
+}
+
+fn listed() -> String {
+    let rows = BENCHMARKS.map(|(name, purpose)| format!("\n  {name:12}{purpose}"));
+    format!("There are:{}", rows.concat())
+}
+
+fn refused(message: String) -> Failure {
+    Failure { message, code: 2 }
+}
