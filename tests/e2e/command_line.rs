@@ -180,3 +180,34 @@ fn discover_prints_blocks_a_rig_file_can_take() {
     let value: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert!(value.get("serial").is_some(), "{value}");
 }
+
+#[test]
+fn captures_are_decoded_and_damage_is_told_by_the_exit_code() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let capture = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("own file");
+        path
+    };
+    let good = capture("good.hex", "# request\n10 5B 01 5C 16\n0xE5\n");
+    let decoded = bench(["decode", text(&good)]);
+    assert_eq!(decoded.code(), 0, "{decoded:?}");
+    let lines: Vec<_> = decoded.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{decoded:?}");
+    assert!(lines[0].contains(r#""function":"REQ_UD2""#), "{decoded:?}");
+    let explained = bench(["decode", "--format", "explain", text(&good)]);
+    assert!(
+        explained.stdout.contains("5 of 5 bytes understood (100 %)"),
+        "{explained:?}"
+    );
+    let damaged = capture("damaged.hex", "10 5B 01 5D 16\n");
+    let decoded = bench(["decode", "--format", "table", text(&damaged)]);
+    assert_eq!(decoded.code(), 6, "{decoded:?}");
+    assert!(decoded.stdout.contains("5d instead of 5c"), "{decoded:?}");
+    let nothing = capture("nothing.txt", "good morning");
+    let decoded = bench(["decode", text(&nothing)]);
+    assert_eq!(decoded.code(), 2, "{decoded:?}");
+    assert!(decoded.stderr.contains("--protocol"), "{decoded:?}");
+    let decoded = bench(["decode", "--key", "00", text(&good)]);
+    assert_eq!(decoded.code(), 2, "{decoded:?}");
+}

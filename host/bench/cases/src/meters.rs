@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bench_engine::Stop;
-use bench_evidence::trace::{SerialTap, Trace};
+use bench_evidence::trace::{Direction as PacketDirection, SerialTap, SmlTap, Trace};
 use bench_rig::discover::{SelectError, serial_ports};
 use bench_rig::resource::LineFormat;
 use bench_rig::role::{Law, MeterActor, Protocol};
@@ -117,7 +117,14 @@ impl Meters {
             clock: clock.clone(),
         };
         for (name, meter) in &rig.meters {
-            let tap = || Some(Arc::new(LineTap(trace.serial(&meter.resource))) as Arc<dyn Tap>);
+            let tap = || {
+                let line = LineTap(trace.serial(&meter.resource));
+                let tap: Arc<dyn Tap> = match meter.protocol {
+                    Protocol::Sml => Arc::new(SmlLineTap::new(line, trace, &meter.resource)),
+                    _ => Arc::new(line),
+                };
+                Some(tap)
+            };
             let failed = |error| MetersError::Simulator(name.clone(), error);
             let register = meter
                 .registers
@@ -398,6 +405,46 @@ impl Tap for LineTap {
     }
 }
 
+/// As [`LineTap`], and whole SML files by themselves, which Wireshark takes apart without help.
+struct SmlLineTap {
+    line: LineTap,
+    files: SmlTap,
+    /// Bytes of the telegram that is on its way.
+    pending: Mutex<Vec<u8>>,
+}
+
+impl SmlLineTap {
+    fn new(line: LineTap, trace: &Trace, resource: &str) -> Self {
+        Self {
+            line,
+            files: trace.sml(&format!("{resource}.sml")),
+            pending: Mutex::default(),
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tap for SmlLineTap {
+    fn bytes(&self, direction: Direction, at: Nanos, bytes: &[u8]) {
+        self.line.bytes(direction, at, bytes);
+        if direction == Direction::FromMeter {
+            self.pending().extend_from_slice(bytes);
+        }
+    }
+
+    fn telegram(&self, stamp: &FrameStamp) {
+        let mut sent = std::mem::take(&mut *self.pending());
+        // One that was broken off may stand before it.
+        let file = sent.split_off(sent.len().saturating_sub(stamp.bytes));
+        // Stamped as its last byte, so that the packets of the trace stay in order.
+        self.files
+            .frame(stamp.last, PacketDirection::Inbound, &file);
+    }
+}
+
 /// The meters as the gateway's configuration names them; `ports` by resource.
 fn meter_config(rig: &Rig, ports: &BTreeMap<String, PathBuf>) -> Vec<MeterConfig> {
     rig.meters
@@ -421,4 +468,45 @@ fn meter_config(rig: &Rig, ports: &BTreeMap<String, PathBuf>) -> Vec<MeterConfig
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sml_lines_are_tapped_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.pcapng");
+        let trace = Trace::create(&path, &BenchClock::start()).unwrap();
+        let tap = SmlLineTap::new(LineTap(trace.serial("lmn0")), &trace, "lmn0");
+        let now = Clock::now();
+        // One that was broken off, and a whole one in two pieces.
+        tap.bytes(Direction::FromMeter, now, b"broken off");
+        tap.bytes(Direction::FromMeter, now, b"who");
+        tap.bytes(Direction::FromMeter, now, b"le file");
+        tap.telegram(&FrameStamp {
+            telegram: String::new(),
+            scheduled: now,
+            first: now,
+            last: now,
+            bytes: 10,
+            registers: Vec::new(),
+            sampled_at: now,
+            delivered: true,
+            faulty: false,
+        });
+        trace.close().unwrap();
+        assert_eq!(trace.packets(), 4);
+        let written = std::fs::read(&path).unwrap();
+        let count = |needle: &[u8]| {
+            written
+                .windows(needle.len())
+                .filter(|part| *part == needle)
+                .count()
+        };
+        assert_eq!(count(b"whole file"), 1);
+        assert_eq!(count(b"broken off"), 1);
+        assert!(tap.pending().is_empty());
+    }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use bench_engine::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::decode::DecodeArgs;
+
 /// Default rig, relative to the working directory.
 pub const DEFAULT_RIG: &str = "rigs/virtual.toml";
 /// Default declaration, relative to the working directory.
@@ -46,6 +48,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Check a bundle: hashes, event chain, signature, completeness.
     Verify(VerifyArgs),
+    /// Decode captures of metering protocols: SML, M-Bus, wireless M-Bus, HDLC, D0, P1.
+    Decode(DecodeArgs),
     /// Work with a PKCS#11 security module.
     #[command(subcommand)]
     Hsm(HsmCommand),

@@ -58,6 +58,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Rig(command) => commands::rig::run(&command),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Decode(arguments) => commands::decode::run(&arguments),
         Command::Hsm(command) => commands::hsm::run(&command),
     }
 }

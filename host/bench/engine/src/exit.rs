@@ -17,6 +17,8 @@ pub enum ExitCode {
     NothingSelected = 4,
     /// What ran passed, but planned cases are outstanding.
     Outstanding = 5,
+    /// `decode` met frames that are damaged or that it does not understand.
+    Undecoded = 6,
     /// The environment is not set up: a tool or library is missing.
     Setup = 96,
     /// At least one case failed.
@@ -47,7 +49,7 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// All codes with their meaning, for `--help` and the documentation.
-    pub const TABLE: [(Self, &str); 18] = [
+    pub const TABLE: [(Self, &str); 19] = [
         (Self::Success, "all executed cases passed or were measured"),
         (Self::Internal, "internal error of the bench"),
         (Self::Usage, "wrong command line"),
@@ -56,6 +58,7 @@ impl ExitCode {
             Self::Outstanding,
             "passed, but planned cases are outstanding",
         ),
+        (Self::Undecoded, "decoded, but not every frame"),
         (
             Self::Setup,
             "a tool or library of the environment is missing",
