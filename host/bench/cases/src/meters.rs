@@ -16,6 +16,9 @@ use bench_rig::resource::LineFormat;
 use bench_rig::role::{Law, MeterActor, Protocol};
 use bench_rig::{Resource, Rig};
 use bench_timing::BenchClock;
+use smgw_meters::profile::{self, Profile};
+use smgw_meters::sim::PlayerError;
+use smgw_meters::{Player, ProfileError};
 use smgw_peers::meters::{
     Clock, Direction, EnergyLaw, Format, FrameStamp, Grid, LineConfig, MbusConfig, MbusFaults,
     MbusSlaveMeter, MeterError, Recording, ReplayMeter, SmlConfig, SmlFault, SmlPushMeter, Tap,
@@ -38,6 +41,12 @@ pub enum MetersError {
     /// A capture cannot be read.
     #[error("meter {0}: {1}")]
     Capture(String, String),
+    /// A profile cannot be used.
+    #[error("meter {0}: {1}")]
+    Profile(String, ProfileError),
+    /// A profiled meter did not start.
+    #[error("meter {0}: {1}")]
+    Player(String, PlayerError),
     /// The rig file asks for something no simulator can be.
     #[error("meter {0}: {1}")]
     Unsupported(String, &'static str),
@@ -82,6 +91,8 @@ pub struct Meters {
     mbus: Option<Mbus>,
     /// Kept alive; cases do not touch them.
     _replays: Vec<ReplayMeter>,
+    /// Likewise.
+    _players: Vec<Player>,
     configuration: Vec<MeterConfig>,
     first: Option<DeviceId>,
     clock: BenchClock,
@@ -112,6 +123,7 @@ impl Meters {
             sml: None,
             mbus: None,
             _replays: Vec::new(),
+            _players: Vec::new(),
             configuration: Vec::new(),
             first: rig.meters.values().next().map(|meter| meter.device_id),
             clock: clock.clone(),
@@ -209,6 +221,36 @@ impl Meters {
                     let meter = ReplayMeter::start(recording, line, true, tap()).map_err(failed)?;
                     let path = meter.path().to_owned();
                     meters._replays.push(meter);
+                    path
+                }
+                (MeterActor::Profile { profile }, protocol) => {
+                    let profile = Profile::load(profile)
+                        .map_err(|error| MetersError::Profile(name.clone(), error))?;
+                    let spoken = match profile.protocol {
+                        profile::Protocol::SmlPush => Protocol::Sml,
+                        profile::Protocol::Mbus => Protocol::Mbus,
+                        profile::Protocol::D0
+                        | profile::Protocol::D0Push
+                        | profile::Protocol::P1 => Protocol::Iec62056,
+                        profile::Protocol::Wmbus => Protocol::Wmbus,
+                        profile::Protocol::SmlPull | profile::Protocol::HdlcLmn => {
+                            let what = "no role speaks the protocol of its profile";
+                            return Err(MetersError::Unsupported(name.clone(), what));
+                        }
+                    };
+                    if spoken != protocol {
+                        let what = "its profile speaks another protocol than the role";
+                        return Err(MetersError::Unsupported(name.clone(), what));
+                    }
+                    if profile.line != line {
+                        let what = "its profile has another line than the resource";
+                        return Err(MetersError::Unsupported(name.clone(), what));
+                    }
+                    let (utc, _) = clock.utc_of(Clock::now());
+                    let player = Player::start(profile, utc, PLAYER_SEED, tap())
+                        .map_err(|error| MetersError::Player(name.clone(), error))?;
+                    let path = player.path().to_owned();
+                    meters._players.push(player);
                     path
                 }
                 (MeterActor::Device, _) => {
@@ -469,6 +511,9 @@ fn meter_config(rig: &Rig, ports: &BTreeMap<String, PathBuf>) -> Vec<MeterConfig
         })
         .collect()
 }
+
+/// Faults by chance take the same course in every run.
+const PLAYER_SEED: u64 = 1;
 
 #[cfg(test)]
 mod tests {

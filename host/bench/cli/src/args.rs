@@ -7,6 +7,7 @@ use bench_engine::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::decode::DecodeArgs;
+use crate::commands::meter::MeterCommand;
 
 /// Default rig, relative to the working directory.
 pub const DEFAULT_RIG: &str = "rigs/virtual.toml";
@@ -53,6 +54,9 @@ pub enum Command {
     /// Work with a PKCS#11 security module.
     #[command(subcommand)]
     Hsm(HsmCommand),
+    /// Play a meter described by a profile, or read one that nobody described.
+    #[command(subcommand)]
+    Meter(MeterCommand),
 }
 
 /// Which files describe the run.
@@ -183,6 +187,8 @@ pub enum SchemaOf {
     Plan,
     /// `smgw-bench.results/1`
     Results,
+    /// `smgw-bench.meter/1`
+    Meter,
 }
 
 /// Formats of `report`.

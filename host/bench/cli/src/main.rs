@@ -60,5 +60,6 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Decode(arguments) => commands::decode::run(&arguments),
         Command::Hsm(command) => commands::hsm::run(&command),
+        Command::Meter(command) => commands::meter::run(&command),
     }
 }

@@ -44,6 +44,8 @@ capabilities! {
     MeterMbusSimulated = "meter.mbus.simulated",
     /// A meter that plays a capture.
     MeterReplay = "meter.replay",
+    /// A meter of our own that plays a profile.
+    MeterProfile = "meter.profile",
     /// A gateway.
     Gateway = "gateway",
     /// A gateway the bench may stop, kill and start.
@@ -141,6 +143,10 @@ impl Rig {
                     .meters
                     .values()
                     .any(|m| matches!(m.actor, MeterActor::Replay { .. })),
+                Capability::MeterProfile => self
+                    .meters
+                    .values()
+                    .any(|m| matches!(m.actor, MeterActor::Profile { .. })),
                 Capability::Gateway => self.gateway.is_some(),
                 Capability::GatewayRestart | Capability::GatewayReceptions => ours,
                 Capability::SecurityModule => token.is_some(),

@@ -435,6 +435,22 @@ impl Resolver {
             let message = format!("{role} is not simulated, so it follows no `law` of ours");
             self.reader.problem(law.span(), message, "no meaning here");
         }
+        if let (false, Some(profile)) = (simulated, &section.profile) {
+            let message = format!("{role} is not simulated, so it plays no `profile`");
+            self.reader
+                .problem(profile.span(), message, "no meaning here");
+        }
+        if let (true, Some(_)) = (simulated, &section.profile) {
+            let law = section.law.as_ref().map(Spanned::span);
+            let interval = section.push_interval.as_ref().map(Spanned::span);
+            for (key, span) in [("law", law), ("push-interval", interval)] {
+                if let Some(span) = span {
+                    let message = format!("{role} plays a profile, which has its own");
+                    let help = format!("remove `{key}`, or remove `profile`");
+                    self.reader.problem_help(span, message, "said twice", help);
+                }
+            }
+        }
         if let (true, Some(capture)) = (section.actor != MeterActorName::Replay, &section.capture) {
             let message = format!("{role} plays no `capture`");
             let help = "set actor = \"replay\", or remove it";
@@ -442,6 +458,11 @@ impl Resolver {
                 .problem_help(capture.span(), message, "no meaning here", help);
         }
         let actor = match section.actor {
+            MeterActorName::Simulated if section.profile.is_some() => {
+                let profile = section.profile.map(Spanned::into_inner).unwrap_or_default();
+                let profile = self.base.join(profile);
+                MeterActor::Profile { profile }
+            }
             MeterActorName::Simulated => {
                 let law = section.law.map(Spanned::into_inner).unwrap_or_default();
                 MeterActor::Simulated { law, push_interval }

@@ -199,6 +199,7 @@ impl Rig {
             let actor = match meter.actor {
                 MeterActor::Simulated { .. } => "simulated",
                 MeterActor::Replay { .. } => "replay",
+                MeterActor::Profile { .. } => "profile",
                 MeterActor::Device => "device",
             };
             let text = format!(

@@ -101,6 +101,11 @@ pub enum MeterActor {
         /// Time between two telegrams.
         push_interval: Duration,
     },
+    /// Our simulator, playing a meter profile with its own values and faults.
+    Profile {
+        /// The profile.
+        profile: PathBuf,
+    },
     /// A real meter.
     Device,
 }
@@ -324,6 +329,9 @@ pub(crate) struct MeterSection {
     /// Energy law; simulated meters only.
     #[schemars(with = "Option<Law>")]
     pub(crate) law: Option<Spanned<Law>>,
+    /// Meter profile to play instead of a law; simulated meters only.
+    #[schemars(with = "Option<PathBuf>")]
+    pub(crate) profile: Option<Spanned<PathBuf>>,
     /// Capture file; replay only.
     #[schemars(with = "Option<PathBuf>")]
     pub(crate) capture: Option<Spanned<PathBuf>>,

@@ -13,14 +13,17 @@ fn rigs() -> PathBuf {
 }
 
 #[test]
-fn the_virtual_rig_can_do_everything_but_replay() {
+fn the_virtual_rig_can_do_everything_but_replay_and_profiles() {
     let rig = Rig::load(&rigs().join("virtual.toml"))
         .unwrap_or_else(|e| panic!("{:?}", miette::Report::new(e)));
     let lacking: Vec<_> = Capability::ALL
         .iter()
         .filter(|c| !rig.capabilities().contains(c))
         .collect();
-    assert_eq!(lacking, [&Capability::MeterReplay]);
+    assert_eq!(
+        lacking,
+        [&Capability::MeterReplay, &Capability::MeterProfile]
+    );
     assert_eq!(rig.undrivable(), []);
     assert!(rig.is_virtual());
     assert_eq!(rig.metering.registration_period.0.as_secs(), 15);

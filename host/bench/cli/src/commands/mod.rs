@@ -5,6 +5,7 @@ pub mod decode;
 pub mod discover;
 pub mod hsm;
 pub mod list;
+pub mod meter;
 pub mod plan;
 pub mod report;
 pub mod rig;

@@ -23,6 +23,7 @@ pub fn run(command: &RigCommand) -> Result<ExitCode, Failure> {
                 SchemaOf::Assumptions => schema::File::Assumptions.json_schema(),
                 SchemaOf::Plan => schema::File::Plan.json_schema(),
                 SchemaOf::Results => bench_evidence::results::schema(),
+                SchemaOf::Meter => smgw_meters::profile::json_schema(),
             };
             print!("{text}");
             Ok(ExitCode::Success)
