@@ -51,7 +51,8 @@ pub const MET_01: Case<Bench> = Case {
         let guard = Duration::from_millis(100).min(tolerance * 6 / 10);
         let (inside, outside) = (signed(tolerance - guard), signed(tolerance + guard));
         let offsets = [0, inside, -inside, outside, -outside];
-        let grid = bench.upcoming_grid_points(offsets.len(), tolerance * 2 + guard * 2);
+        // The last push of the usual pace must lie before everything that is near the first grid point.
+        let grid = bench.upcoming_grid_points(offsets.len(), near(bench) + guard);
         let pushes: Vec<_> = grid
             .iter()
             .zip(offsets)
@@ -220,6 +221,11 @@ fn judge_order(ctx: &mut Ctx, bench: &Bench, list: &ValueList) {
     );
 }
 
+/// How far from a grid point a telegram may lie and still be the one pushed for it.
+fn near(bench: &Bench) -> Duration {
+    bench.period() / 4
+}
+
 /// One grid point of MET-01: the telegram that was really sent decides what the entry must be.
 fn judge_window(
     ctx: &mut Ctx,
@@ -230,8 +236,7 @@ fn judge_window(
     tolerance: Duration,
 ) -> Result<(), Stop> {
     let uncertainty = signed(bench.stamp_uncertainty());
-    let window = bench.period() / 4;
-    let sent: Vec<Telegram> = bench.meters.sml_telegrams_near(grid_point, window)?;
+    let sent: Vec<Telegram> = bench.meters.sml_telegrams_near(grid_point, near(bench))?;
     let [telegram] = &sent[..] else {
         ctx.inconclusive(format!(
             "the rig put {} telegrams near {grid_point} instead of one",
