@@ -72,9 +72,12 @@ proptest! {
         prop_assert_eq!(feed(&mut good, &whole), 1);
         let place = at.index(bytes.len());
         // The highest bit of text is parity, and the line's end behind the checksum says nothing.
-        let spared = name == "p1" && (bit == 7 || place + 2 >= bytes.len());
-        prop_assume!(!spared);
+        // The checksum's digits are read in either case.
+        let original = bytes[place];
         bytes[place] ^= 1 << bit;
+        let same_digit = place + 6 >= bytes.len() && original.eq_ignore_ascii_case(&bytes[place]);
+        let spared = name == "p1" && (bit == 7 || place + 2 >= bytes.len() || same_digit);
+        prop_assume!(!spared);
         let mut detector = Detector::new(options, EPOCH);
         let spoiled: Vec<_> = bytes.iter().map(|byte| (*byte, 0)).collect();
         prop_assert_eq!(feed(&mut detector, &spoiled), 0, "byte {} bit {}", place, bit);
