@@ -3,40 +3,202 @@
 //!
 //! The functions panic with the broken promise; they are meant for tests.
 
-use crate::{Curve, Fault, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule};
+use crate::{
+    Curve, Fault, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError, ObjectId, PublicKey, Reason,
+    SecurityModule,
+};
+
+/// The names the suite uses; a card whose keys and files have fixed names brings its own. Keys and objects of these
+/// names are made and removed.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// A signing key.
+    pub sign: KeyId,
+    /// An agreement key.
+    pub agree: KeyId,
+    /// A certificate.
+    pub certificate: ObjectId,
+    /// A data object.
+    pub data: ObjectId,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            sign: "conformance-sign".into(),
+            agree: "conformance-agree".into(),
+            certificate: ObjectId::certificate("conformance"),
+            data: ObjectId::data("conformance"),
+        }
+    }
+}
 
 /// Runs the whole suite for one curve. `oracle` must be another implementation that supports the curve;
 /// its keys are named like those of `module`, so the two must not share storage.
 ///
 /// # Panics
 /// At the first broken promise.
-pub fn check(module: &dyn SecurityModule, oracle: &dyn SecurityModule, curve: Curve) {
+pub fn check(
+    module: &dyn SecurityModule,
+    oracle: &dyn SecurityModule,
+    curve: Curve,
+    names: &Names,
+) {
     assert!(
         module.capabilities().curves.contains(&curve),
         "{curve} is not among the capabilities"
     );
-    let sign = KeyId(format!("conformance-sign-{curve}"));
-    let agree = KeyId(format!("conformance-agree-{curve}"));
+    let Names { sign, agree, .. } = names;
     for side in [module, oracle] {
         let made = side
-            .generate_key(&sign, curve, KeyUsage::Sign)
+            .generate_key(sign, curve, KeyUsage::Sign)
             .expect("make a signing key");
         assert_eq!(
-            side.public_key(&sign).expect("read it"),
+            side.public_key(sign).expect("read it"),
             made,
             "public half changed"
         );
-        side.generate_key(&agree, curve, KeyUsage::Agree)
+        side.generate_key(agree, curve, KeyUsage::Agree)
             .expect("make an agreement key");
     }
     randomness(module);
-    names(module, &sign, curve);
-    usages(module, &sign, &agree);
-    signatures(module, oracle, &sign);
-    signatures(oracle, module, &sign);
+    unknown_and_taken(module, sign, curve);
+    usages(module, sign, agree);
+    signatures(module, oracle, sign);
+    signatures(oracle, module, sign);
     ephemeral_agreement(module, oracle, curve);
-    static_agreement(module, oracle, &agree);
-    bad_points(module, &agree, curve);
+    static_agreement(module, oracle, agree);
+    bad_points(module, agree, curve);
+    for side in [module, oracle] {
+        for key in [sign, agree] {
+            side.remove_key(key).expect("remove a key");
+        }
+    }
+}
+
+/// Runs the part of the suite that has no curve: objects and the life cycle. It leaves the module in operation.
+///
+/// # Panics
+/// At the first broken promise.
+pub fn check_storage(module: &dyn SecurityModule, names: &Names) {
+    objects(module, names);
+    removal(module, &names.sign);
+    phases(module);
+}
+
+fn objects(module: &dyn SecurityModule, names: &Names) {
+    let Names {
+        certificate, data, ..
+    } = names;
+    let der = [&[0x30, 0x82, 1, 4][..], &[0xa5; 260]].concat();
+    for (object, content, other) in [
+        (certificate, &der[..], &[0x30, 2, 5, 0][..]),
+        (data, &b"\0\xff\x80data"[..], &b"x"[..]),
+    ] {
+        reason(
+            module.read_object(object),
+            Reason::NotFound,
+            "absent object read",
+        );
+        reason(
+            module.remove_object(object),
+            Reason::NotFound,
+            "absent object removed",
+        );
+        module
+            .write_object(object, content)
+            .expect("store an object");
+        assert_eq!(module.read_object(object).expect("read it"), content);
+        module
+            .write_object(object, other)
+            .expect("replace an object");
+        assert_eq!(module.read_object(object).expect("read it"), other);
+    }
+    let stored = module.objects().expect("list objects");
+    for object in [certificate, data] {
+        assert_eq!(
+            stored.iter().filter(|one| *one == object).count(),
+            1,
+            "{object} listed once"
+        );
+    }
+    reason(
+        module.write_object(certificate, &der[1..]),
+        Reason::BadInput,
+        "certificate that is no sequence",
+    );
+    if let Some(limit) = module.capabilities().largest_object {
+        reason(
+            module.write_object(data, &vec![0; limit + 1]),
+            Reason::Unsupported,
+            "object beyond the limit",
+        );
+        let largest = vec![0x5a; limit];
+        module
+            .write_object(data, &largest)
+            .expect("store the largest object");
+        assert_eq!(module.read_object(data).expect("read it"), largest);
+    }
+    for object in [certificate, data] {
+        module.remove_object(object).expect("remove an object");
+        assert!(!module.objects().expect("list objects").contains(object));
+    }
+}
+
+fn removal(module: &dyn SecurityModule, key: &KeyId) {
+    let usage = KeyUsage::Sign;
+    let curve = Curve::BrainpoolP256r1;
+    reason(
+        module.remove_key(key),
+        Reason::NotFound,
+        "unknown key removed",
+    );
+    let first = module.generate_key(key, curve, usage).expect("make a key");
+    let listed = KeyInfo {
+        key: key.clone(),
+        curve,
+        usage,
+    };
+    assert!(module.keys().expect("list keys").contains(&listed));
+    module.remove_key(key).expect("remove it");
+    assert!(!module.keys().expect("list keys").contains(&listed));
+    caller(
+        module.sign_digest(key, &DIGEST),
+        "signature by a removed key",
+    );
+    let second = module
+        .generate_key(key, curve, usage)
+        .expect("make another");
+    assert_ne!(first, second, "a removed key came back");
+    module.remove_key(key).expect("remove it");
+}
+
+fn phases(module: &dyn SecurityModule) {
+    let phase = module.life_cycle().expect("read the phase");
+    module.enter_phase(phase).expect("stay in the phase");
+    module
+        .enter_phase(LifeCycle::Operation)
+        .expect("enter operation");
+    assert_eq!(
+        module.life_cycle().expect("read the phase"),
+        LifeCycle::Operation
+    );
+    reason(
+        module.enter_phase(LifeCycle::Integration),
+        Reason::WrongPhase,
+        "way back in the life cycle",
+    );
+    assert_eq!(
+        module.life_cycle().expect("read the phase"),
+        LifeCycle::Operation
+    );
+}
+
+fn reason<T>(result: Result<T, ModuleError>, reason: Reason, what: &str) {
+    match result {
+        Ok(_) => panic!("{what}: accepted"),
+        Err(error) => assert_eq!(error.reason(), reason, "{what}: {error}"),
+    }
 }
 
 fn randomness(module: &dyn SecurityModule) {
@@ -47,7 +209,7 @@ fn randomness(module: &dyn SecurityModule) {
     module.random(&mut []).expect("no random bytes");
 }
 
-fn names(module: &dyn SecurityModule, sign: &KeyId, curve: Curve) {
+fn unknown_and_taken(module: &dyn SecurityModule, sign: &KeyId, curve: Curve) {
     let unknown = KeyId::from("conformance-no-such-key");
     caller(module.public_key(&unknown), "public half of an unknown key");
     caller(

@@ -9,18 +9,24 @@
 pub mod conformance;
 mod curve;
 mod error;
+mod layer;
+mod pin;
 mod public_key;
 pub mod signature;
+mod storage;
 
 use std::fmt;
 
 pub use curve::Curve;
-pub use error::{Fault, ModuleError};
+pub use error::{Fault, ModuleError, Reason};
+pub use layer::Layer;
+pub use pin::{Pin, PinSource, PinUnreadable};
 pub use public_key::PublicKey;
+pub use storage::{KeyInfo, LifeCycle, ObjectId, ObjectKind, UnknownPhase};
 use zeroize::Zeroizing;
 
 /// Name of a key inside a module (the PKCS#11 label, the card's key reference).
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId(pub String);
 
 impl From<&str> for KeyId {
@@ -58,10 +64,16 @@ impl fmt::Debug for SharedSecret {
 pub struct Capabilities {
     /// Manufacturer, model and serial number as the module reports them.
     pub name: String,
+    /// Version of its firmware or library, as the module reports it; empty when it does not.
+    pub version: String,
     /// Curves it can generate, sign, verify and agree on.
     pub curves: Vec<Curve>,
     /// Whether private keys are guaranteed to stay inside.
     pub keys_stay_inside: bool,
+    /// How many requests it works on at once; more wait for their turn.
+    pub parallel: usize,
+    /// The largest certificate or data object in bytes, where there is a limit.
+    pub largest_object: Option<usize>,
 }
 
 /// One ephemeral key pair, usable once (ECKA-DH); dropping it destroys the private half.
@@ -97,6 +109,18 @@ pub trait SecurityModule: Send + Sync + fmt::Debug {
         curve: Curve,
         usage: KeyUsage,
     ) -> Result<PublicKey, ModuleError>;
+
+    /// Destroys a persistent key pair.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] when no such key exists.
+    fn remove_key(&self, key: &KeyId) -> Result<(), ModuleError>;
+
+    /// All persistent keys on curves of TR-03116-3, by name.
+    ///
+    /// # Errors
+    /// [`Fault::Module`] or [`Fault::Transport`].
+    fn keys(&self) -> Result<Vec<KeyInfo>, ModuleError>;
 
     /// The public half of a persistent key.
     ///
@@ -138,6 +162,43 @@ pub trait SecurityModule: Send + Sync + fmt::Debug {
     /// [`Fault::Caller`] when no such key exists, it is not an agreement key, or the point is malformed or off
     /// the curve.
     fn agree_static(&self, key: &KeyId, peer_point: &[u8]) -> Result<SharedSecret, ModuleError>;
+
+    /// All certificates and data objects, by kind and name.
+    ///
+    /// # Errors
+    /// [`Fault::Module`] or [`Fault::Transport`].
+    fn objects(&self) -> Result<Vec<ObjectId>, ModuleError>;
+
+    /// The content of an object.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] when no such object exists.
+    fn read_object(&self, object: &ObjectId) -> Result<Vec<u8>, ModuleError>;
+
+    /// Stores an object; one of the same name is replaced.
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] when it is larger than [`Capabilities::largest_object`], [`Reason::BadInput`] when
+    /// a certificate is no DER SEQUENCE, [`Reason::Memory`] when the module is full.
+    fn write_object(&self, object: &ObjectId, content: &[u8]) -> Result<(), ModuleError>;
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// [`Reason::NotFound`] when no such object exists.
+    fn remove_object(&self, object: &ObjectId) -> Result<(), ModuleError>;
+
+    /// The phase of its life the module is in.
+    ///
+    /// # Errors
+    /// [`Fault::Module`] or [`Fault::Transport`].
+    fn life_cycle(&self) -> Result<LifeCycle, ModuleError>;
+
+    /// Takes the module into a later phase; the present one is no change.
+    ///
+    /// # Errors
+    /// [`Reason::WrongPhase`] when the phase is an earlier one.
+    fn enter_phase(&self, phase: LifeCycle) -> Result<(), ModuleError>;
 }
 
 /// Refuses what is not the digest of SHA-256, SHA-384 or SHA-512; for implementations of [`SecurityModule`].
@@ -149,6 +210,30 @@ pub fn require_digest(digest: &[u8]) -> Result<(), ModuleError> {
         32 | 48 | 64 => Ok(()),
         other => Err(ModuleError::caller(format!(
             "a digest of {other} bytes is none of SHA-256, SHA-384 or SHA-512"
-        ))),
+        ))
+        .because(Reason::BadInput)),
+    }
+}
+
+/// Refuses what cannot be a certificate because it is not exactly one DER SEQUENCE; for implementations of
+/// [`SecurityModule::write_object`]. What is in the sequence is not the module's business.
+///
+/// # Errors
+/// [`Reason::BadInput`].
+pub fn require_sequence(certificate: &[u8]) -> Result<(), ModuleError> {
+    let body = match certificate {
+        [0x30, len @ 0..=0x7f, rest @ ..] => Some((usize::from(*len), rest)),
+        [0x30, 0x81, len, rest @ ..] => Some((usize::from(*len), rest)),
+        [0x30, 0x82, high, low, rest @ ..] => {
+            Some((usize::from(u16::from_be_bytes([*high, *low])), rest))
+        }
+        _ => None,
+    };
+    match body {
+        Some((len, rest)) if len == rest.len() => Ok(()),
+        _ => Err(
+            ModuleError::caller("a certificate is one DER SEQUENCE, and this is none")
+                .because(Reason::BadInput),
+        ),
     }
 }

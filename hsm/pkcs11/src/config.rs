@@ -2,9 +2,9 @@
 //! What is needed to open a token.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use zeroize::Zeroizing;
+use hsm_api::Pin;
 
 /// Where a token is and how to get into it.
 #[derive(Debug)]
@@ -34,36 +34,6 @@ impl fmt::Display for TokenSelector {
             Self::Label(label) => write!(f, "token labelled \"{label}\""),
             Self::Serial(serial) => write!(f, "token with serial number \"{serial}\""),
         }
-    }
-}
-
-/// A user PIN; wiped when dropped and never shown.
-#[derive(Clone)]
-pub struct Pin(Zeroizing<String>);
-
-impl Pin {
-    /// Takes a PIN.
-    pub fn new(pin: impl Into<String>) -> Self {
-        Self(Zeroizing::new(pin.into()))
-    }
-
-    /// Reads a PIN from a file: its content without the line end.
-    ///
-    /// # Errors
-    /// Those of reading the file.
-    pub fn read_file(path: &Path) -> std::io::Result<Self> {
-        let text = Zeroizing::new(std::fs::read_to_string(path)?);
-        Ok(Self::new(text.trim_end_matches(['\r', '\n'])))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pin(..)")
     }
 }
 

@@ -25,8 +25,10 @@ mod module;
 mod point;
 mod pool;
 pub mod softhsm;
+mod storage;
 
-pub use config::{Pin, Pkcs11Config, TokenSelector};
+pub use config::{Pkcs11Config, TokenSelector};
+pub use hsm_api::Pin;
 pub use library::{TokenInfo, tokens};
 pub use module::Pkcs11Module;
 pub use point::PointEncoding;

@@ -12,8 +12,8 @@ use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use hsm_api::{
-    Capabilities, Curve, EphemeralKey, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule,
-    SharedSecret, require_digest,
+    Capabilities, Curve, EphemeralKey, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError, ObjectId,
+    PublicKey, Reason, SecurityModule, SharedSecret, require_digest,
 };
 use zeroize::Zeroizing;
 
@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::library::{Library, TokenInfo};
 use crate::point::{self, PointEncoding};
 use crate::pool::Pool;
+use crate::storage;
 
 /// A token behind a PKCS#11 library. Dropping it (and the ephemeral keys it made) closes its sessions, and the
 /// last user of the library in this process finalises it.
@@ -109,8 +110,11 @@ impl SecurityModule for Pkcs11Module {
         } = &self.token.info;
         Capabilities {
             name: format!("{manufacturer} {model} {serial}"),
+            version: String::new(),
             curves: Curve::ALL.to_vec(),
             keys_stay_inside: true,
+            parallel: self.token.pool.size(),
+            largest_object: None,
         }
     }
 
@@ -170,6 +174,33 @@ impl SecurityModule for Pkcs11Module {
                 );
                 Ok(public)
             })
+    }
+
+    fn remove_key(&self, key: &KeyId) -> Result<(), ModuleError> {
+        self.token.keys().remove(key);
+        self.token
+            .pool
+            .run(&format!("removing key {key}"), |session| {
+                let label = Attribute::Label(key.0.clone().into_bytes());
+                for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+                    let found = session.find_objects(&[Attribute::Class(class), label.clone()])?;
+                    if found.is_empty() && class == ObjectClass::PRIVATE_KEY {
+                        return Err(ModuleError::caller(format!(
+                            "the token has no private key {key}"
+                        ))
+                        .because(Reason::NotFound)
+                        .into());
+                    }
+                    for object in found {
+                        session.destroy_object(object)?;
+                    }
+                }
+                Ok(())
+            })
+    }
+
+    fn keys(&self) -> Result<Vec<KeyInfo>, ModuleError> {
+        self.token.pool.run("listing keys", storage::keys)
     }
 
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
@@ -269,6 +300,48 @@ impl SecurityModule for Pkcs11Module {
         self.token.with_key(key, "agreeing with", |session, found| {
             agree(session, self.token.encoding, found, peer_point)
         })
+    }
+
+    fn objects(&self) -> Result<Vec<ObjectId>, ModuleError> {
+        self.token.pool.run("listing objects", storage::objects)
+    }
+
+    fn read_object(&self, object: &ObjectId) -> Result<Vec<u8>, ModuleError> {
+        self.token
+            .pool
+            .run(&format!("reading the {object}"), |session| {
+                storage::read(session, object)
+            })
+    }
+
+    fn write_object(&self, object: &ObjectId, content: &[u8]) -> Result<(), ModuleError> {
+        self.token
+            .pool
+            .run(&format!("storing the {object}"), |session| {
+                storage::write(session, object, content)
+            })
+    }
+
+    fn remove_object(&self, object: &ObjectId) -> Result<(), ModuleError> {
+        self.token
+            .pool
+            .run(&format!("removing the {object}"), |session| {
+                storage::remove(session, object)
+            })
+    }
+
+    fn life_cycle(&self) -> Result<LifeCycle, ModuleError> {
+        self.token
+            .pool
+            .run("reading the life-cycle phase", storage::phase)
+    }
+
+    fn enter_phase(&self, phase: LifeCycle) -> Result<(), ModuleError> {
+        self.token
+            .pool
+            .run("entering a life-cycle phase", |session| {
+                storage::enter(session, phase)
+            })
     }
 }
 

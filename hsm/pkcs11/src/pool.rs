@@ -7,9 +7,8 @@ use cryptoki::error::RvError;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
-use hsm_api::ModuleError;
+use hsm_api::{ModuleError, Pin};
 
-use crate::config::Pin;
 use crate::failure::Failure;
 use crate::library::Library;
 
@@ -18,6 +17,7 @@ pub(crate) struct Pool {
     state: Mutex<State>,
     returned: Condvar,
     token: String,
+    size: usize,
     _library: Library,
 }
 
@@ -57,8 +57,14 @@ impl Pool {
             }),
             returned: Condvar::new(),
             token,
+            size: sessions,
             _library: library,
         })
+    }
+
+    /// How many sessions were opened.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Runs `work` on a free session, waiting for one if all are busy.

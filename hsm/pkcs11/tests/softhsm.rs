@@ -34,7 +34,9 @@ fn token_and_software_keep_the_promises() {
         |library| {
             let token = open(&library, "a");
             assert!(token.capabilities().keys_stay_inside);
-            conformance::check(&token, &SoftModule::new(), Curve::BrainpoolP256r1);
+            let (soft, names) = (SoftModule::new(), conformance::Names::default());
+            conformance::check(&token, &soft, Curve::BrainpoolP256r1, &names);
+            conformance::check_storage(&token, &names);
         },
     );
 }
@@ -49,7 +51,7 @@ fn every_curve_works_on_the_token() {
         |library| {
             let (a, b) = (open(&library, "a"), open(&library, "b"));
             for curve in Curve::ALL {
-                conformance::check(&a, &b, curve);
+                conformance::check(&a, &b, curve, &conformance::Names::default());
             }
         },
     );

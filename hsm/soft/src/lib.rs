@@ -4,7 +4,7 @@
 //! Keys live in this process's memory and are wiped when dropped: it plays the partners of a gateway, never the
 //! gateway's own module (TR-03109-2). Today it knows one curve, brainpoolP256r1 (RFC 5639).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,17 +14,22 @@ use ecdsa::{Signature, SigningKey, VerifyingKey};
 use elliptic_curve::Generate;
 use elliptic_curve::sec1::ToSec1Point;
 use hsm_api::{
-    Capabilities, Curve, EphemeralKey, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule,
-    SharedSecret, require_digest,
+    Capabilities, Curve, EphemeralKey, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError, ObjectId,
+    ObjectKind, PublicKey, Reason, SecurityModule, SharedSecret, require_digest, require_sequence,
 };
 use zeroize::Zeroizing;
 
 type SecretKey = elliptic_curve::SecretKey<BrainpoolP256r1>;
 
 /// A security module in memory.
-#[derive(Default)]
 pub struct SoftModule {
-    keys: Mutex<HashMap<KeyId, StoredKey>>,
+    keys: Mutex<BTreeMap<KeyId, StoredKey>>,
+    storage: Mutex<Storage>,
+}
+
+struct Storage {
+    objects: BTreeMap<ObjectId, Vec<u8>>,
+    phase: LifeCycle,
 }
 
 struct StoredKey {
@@ -35,7 +40,13 @@ struct StoredKey {
 impl SoftModule {
     /// An empty module.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            keys: Mutex::default(),
+            storage: Mutex::new(Storage {
+                objects: BTreeMap::new(),
+                phase: LifeCycle::Production,
+            }),
+        }
     }
 
     /// Stores a given private key: a scalar of `curve.field_len()` bytes, big-endian. For known answers.
@@ -65,9 +76,11 @@ impl SoftModule {
         secret: SecretKey,
         usage: KeyUsage,
     ) -> Result<PublicKey, ModuleError> {
-        let mut keys = self.keys();
+        let mut keys = self.stored_keys();
         if keys.contains_key(key) {
-            return Err(ModuleError::caller(format!("key {key} exists already")));
+            return Err(
+                ModuleError::caller(format!("key {key} exists already")).because(Reason::Exists)
+            );
         }
         let public = public_half(&secret);
         keys.insert(key.clone(), StoredKey { secret, usage });
@@ -79,22 +92,32 @@ impl SoftModule {
         key: &KeyId,
         work: impl FnOnce(&StoredKey) -> Result<T, ModuleError>,
     ) -> Result<T, ModuleError> {
-        match self.keys().get(key) {
+        match self.stored_keys().get(key) {
             Some(stored) => work(stored),
-            None => Err(ModuleError::caller(format!("no key {key}"))),
+            None => Err(no_key(key)),
         }
     }
 
-    fn keys(&self) -> MutexGuard<'_, HashMap<KeyId, StoredKey>> {
+    fn stored_keys(&self) -> MutexGuard<'_, BTreeMap<KeyId, StoredKey>> {
         // No operation leaves the map half changed, so a panicking thread cannot have damaged it.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn storage(&self) -> MutexGuard<'_, Storage> {
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for SoftModule {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl fmt::Debug for SoftModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SoftModule")
-            .field("keys", &self.keys().len())
+            .field("keys", &self.stored_keys().len())
             .finish()
     }
 }
@@ -102,9 +125,12 @@ impl fmt::Debug for SoftModule {
 impl SecurityModule for SoftModule {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            name: format!("smgw-bench soft module {}", env!("CARGO_PKG_VERSION")),
+            name: "smgw-bench soft module".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
             curves: vec![Curve::BrainpoolP256r1],
             keys_stay_inside: false,
+            parallel: std::thread::available_parallelism().map_or(1, usize::from),
+            largest_object: None,
         }
     }
 
@@ -120,6 +146,22 @@ impl SecurityModule for SoftModule {
     ) -> Result<PublicKey, ModuleError> {
         require_curve(curve)?;
         self.store(key, fresh_secret()?, usage)
+    }
+
+    fn remove_key(&self, key: &KeyId) -> Result<(), ModuleError> {
+        match self.stored_keys().remove(key) {
+            Some(_) => Ok(()),
+            None => Err(no_key(key)),
+        }
+    }
+
+    fn keys(&self) -> Result<Vec<KeyInfo>, ModuleError> {
+        let info = |(key, stored): (&KeyId, &StoredKey)| KeyInfo {
+            key: key.clone(),
+            curve: Curve::BrainpoolP256r1,
+            usage: stored.usage,
+        };
+        Ok(self.stored_keys().iter().map(info).collect())
     }
 
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
@@ -160,6 +202,44 @@ impl SecurityModule for SoftModule {
             require_usage(key, stored, KeyUsage::Agree)?;
             agree(&stored.secret, peer_point)
         })
+    }
+
+    fn objects(&self) -> Result<Vec<ObjectId>, ModuleError> {
+        Ok(self.storage().objects.keys().cloned().collect())
+    }
+
+    fn read_object(&self, object: &ObjectId) -> Result<Vec<u8>, ModuleError> {
+        let storage = self.storage();
+        let content = storage.objects.get(object);
+        content.cloned().ok_or_else(|| no_object(object))
+    }
+
+    fn write_object(&self, object: &ObjectId, content: &[u8]) -> Result<(), ModuleError> {
+        if object.kind == ObjectKind::Certificate {
+            require_sequence(content)?;
+        }
+        self.storage()
+            .objects
+            .insert(object.clone(), content.to_vec());
+        Ok(())
+    }
+
+    fn remove_object(&self, object: &ObjectId) -> Result<(), ModuleError> {
+        match self.storage().objects.remove(object) {
+            Some(_) => Ok(()),
+            None => Err(no_object(object)),
+        }
+    }
+
+    fn life_cycle(&self) -> Result<LifeCycle, ModuleError> {
+        Ok(self.storage().phase)
+    }
+
+    fn enter_phase(&self, phase: LifeCycle) -> Result<(), ModuleError> {
+        let mut storage = self.storage();
+        storage.phase.require_forward(phase)?;
+        storage.phase = phase;
+        Ok(())
     }
 }
 
@@ -227,6 +307,14 @@ fn require_curve(curve: Curve) -> Result<(), ModuleError> {
             "the soft module does not know {curve}"
         )))
     }
+}
+
+fn no_key(key: &KeyId) -> ModuleError {
+    ModuleError::caller(format!("no key {key}")).because(Reason::NotFound)
+}
+
+fn no_object(object: &ObjectId) -> ModuleError {
+    ModuleError::caller(format!("no {object}")).because(Reason::NotFound)
 }
 
 fn require_usage(key: &KeyId, stored: &StoredKey, usage: KeyUsage) -> Result<(), ModuleError> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The soft module against the common suite and published known answers.
 
+use hsm_api::conformance::Names;
 use hsm_api::{Curve, Fault, KeyId, KeyUsage, PublicKey, SecurityModule};
 use hsm_soft::SoftModule;
 
@@ -10,7 +11,9 @@ fn soft_module_keeps_the_promises() {
         &SoftModule::new(),
         &SoftModule::new(),
         Curve::BrainpoolP256r1,
+        &Names::default(),
     );
+    hsm_api::conformance::check_storage(&SoftModule::new(), &Names::default());
 }
 
 /// RFC 7027 appendix A.1, taken over unchanged for TLS 1.3 by RFC 8734.

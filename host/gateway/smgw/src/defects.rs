@@ -139,10 +139,7 @@ mod seeded {
     use std::collections::HashMap;
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use hsm_api::{
-        Capabilities, Curve, EphemeralKey, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule,
-        SharedSecret,
-    };
+    use hsm_api::{Curve, EphemeralKey, Layer, ModuleError, SecurityModule};
     use rustls::client::danger::HandshakeSignatureValid;
     use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
     use rustls::pki_types::{CertificateDer, UnixTime};
@@ -265,51 +262,13 @@ mod seeded {
         pub soft: Arc<dyn SecurityModule>,
     }
 
-    impl SecurityModule for SoftEcdhe {
-        fn capabilities(&self) -> Capabilities {
-            self.hsm.capabilities()
-        }
-
-        fn random(&self, out: &mut [u8]) -> Result<(), ModuleError> {
-            self.hsm.random(out)
-        }
-
-        fn generate_key(
-            &self,
-            key: &KeyId,
-            curve: Curve,
-            usage: KeyUsage,
-        ) -> Result<PublicKey, ModuleError> {
-            self.hsm.generate_key(key, curve, usage)
-        }
-
-        fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
-            self.hsm.public_key(key)
-        }
-
-        fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError> {
-            self.hsm.sign_digest(key, digest)
-        }
-
-        fn verify_digest(
-            &self,
-            key: &PublicKey,
-            digest: &[u8],
-            signature: &[u8],
-        ) -> Result<bool, ModuleError> {
-            self.hsm.verify_digest(key, digest, signature)
+    impl Layer for SoftEcdhe {
+        fn below(&self) -> &dyn SecurityModule {
+            self.hsm.as_ref()
         }
 
         fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError> {
             self.soft.ephemeral_key(curve)
-        }
-
-        fn agree_static(
-            &self,
-            key: &KeyId,
-            peer_point: &[u8],
-        ) -> Result<SharedSecret, ModuleError> {
-            self.hsm.agree_static(key, peer_point)
         }
     }
 

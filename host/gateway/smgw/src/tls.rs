@@ -207,9 +207,7 @@ const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use hsm_api::{
-        Capabilities, Curve, EphemeralKey, KeyId, KeyUsage, ModuleError, PublicKey, SharedSecret,
-    };
+    use hsm_api::{Curve, KeyId, KeyUsage, Layer, ModuleError};
     use hsm_pki::{CertificateRequest, self_signed};
     use hsm_soft::SoftModule;
     use rustls::AlertDescription;
@@ -224,26 +222,9 @@ mod tests {
         failed: AtomicBool,
     }
 
-    impl SecurityModule for Failing {
-        fn capabilities(&self) -> Capabilities {
-            self.soft.capabilities()
-        }
-
-        fn random(&self, out: &mut [u8]) -> Result<(), ModuleError> {
-            self.soft.random(out)
-        }
-
-        fn generate_key(
-            &self,
-            key: &KeyId,
-            curve: Curve,
-            usage: KeyUsage,
-        ) -> Result<PublicKey, ModuleError> {
-            self.soft.generate_key(key, curve, usage)
-        }
-
-        fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
-            self.soft.public_key(key)
+    impl Layer for Failing {
+        fn below(&self) -> &dyn SecurityModule {
+            &self.soft
         }
 
         fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError> {
@@ -251,27 +232,6 @@ mod tests {
                 return Err(ModuleError::transport("token removed"));
             }
             self.soft.sign_digest(key, digest)
-        }
-
-        fn verify_digest(
-            &self,
-            key: &PublicKey,
-            digest: &[u8],
-            signature: &[u8],
-        ) -> Result<bool, ModuleError> {
-            self.soft.verify_digest(key, digest, signature)
-        }
-
-        fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError> {
-            self.soft.ephemeral_key(curve)
-        }
-
-        fn agree_static(
-            &self,
-            key: &KeyId,
-            peer_point: &[u8],
-        ) -> Result<SharedSecret, ModuleError> {
-            self.soft.agree_static(key, peer_point)
         }
     }
 
@@ -281,6 +241,7 @@ mod tests {
         let identity = |name: &str| {
             let key = KeyId::from(name);
             module
+                .soft
                 .generate_key(&key, Curve::BrainpoolP256r1, KeyUsage::Sign)
                 .unwrap();
             let chain = vec![self_signed(&*module, &key, &CertificateRequest::new(name)).unwrap()];

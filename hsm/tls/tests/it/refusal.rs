@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use hsm_api::{
-    Capabilities, Curve, EphemeralKey, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule,
-    SharedSecret,
-};
+use hsm_api::{KeyId, Layer, ModuleError, PublicKey, SecurityModule};
 use hsm_pki::{CertificateRequest, self_signed};
 use hsm_tls::{
     Identity, NotPinned, PinnedPeers, TlsConfigError, TlsProfile, client_config, provider,
@@ -106,43 +103,20 @@ impl Forger {
     }
 }
 
-impl SecurityModule for Forger {
-    fn capabilities(&self) -> Capabilities {
-        self.own.module.capabilities()
+impl Layer for Forger {
+    fn below(&self) -> &dyn SecurityModule {
+        self.own.module.as_ref()
     }
-    fn random(&self, out: &mut [u8]) -> Result<(), ModuleError> {
-        self.own.module.random(out)
-    }
-    fn generate_key(
-        &self,
-        key: &KeyId,
-        curve: Curve,
-        usage: KeyUsage,
-    ) -> Result<PublicKey, ModuleError> {
-        self.own.module.generate_key(key, curve, usage)
-    }
+
     fn public_key(&self, _key: &KeyId) -> Result<PublicKey, ModuleError> {
         Ok(self.victim.clone())
     }
+
     fn sign_digest(&self, _key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError> {
         if self.pulled {
             return Err(ModuleError::transport("token removed"));
         }
         self.own.module.sign_digest(&self.own.identity.key, digest)
-    }
-    fn verify_digest(
-        &self,
-        key: &PublicKey,
-        digest: &[u8],
-        signature: &[u8],
-    ) -> Result<bool, ModuleError> {
-        self.own.module.verify_digest(key, digest, signature)
-    }
-    fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError> {
-        self.own.module.ephemeral_key(curve)
-    }
-    fn agree_static(&self, key: &KeyId, peer_point: &[u8]) -> Result<SharedSecret, ModuleError> {
-        self.own.module.agree_static(key, peer_point)
     }
 }
 
