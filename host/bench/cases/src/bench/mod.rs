@@ -189,12 +189,7 @@ impl Bench {
 
     /// `count` consecutive grid points, the first at least `lead` ahead.
     pub fn upcoming_grid_points(&self, count: usize, lead: Duration) -> Vec<UtcNanos> {
-        let period = self.period.as_nanos() as i64;
-        let earliest = self.now_utc().0 + lead.as_nanos() as i64 + 1_000_000_000;
-        let first = earliest.div_euclid(period) + 1;
-        (0..count as i64)
-            .map(|index| UtcNanos((first + index) * period))
-            .collect()
+        grid_points_after(self.now_utc(), self.period, count, lead)
     }
 
     /// Lets time pass until `after` past `instant`, with what the gateway needs to decide.
@@ -314,4 +309,19 @@ impl Bench {
 /// A network deadline `budget` from now, never beyond the case's own.
 pub(crate) fn within(ctx: &Ctx, budget: Duration) -> Deadline {
     Deadline::within(ctx.phase(budget).remaining())
+}
+
+/// `count` consecutive multiples of `period`, the first at least `lead` and a second after `now`.
+pub(crate) fn grid_points_after(
+    now: UtcNanos,
+    period: Duration,
+    count: usize,
+    lead: Duration,
+) -> Vec<UtcNanos> {
+    let period = period.as_nanos() as i64;
+    let earliest = now.0 + lead.as_nanos() as i64 + 1_000_000_000;
+    let first = earliest.div_euclid(period) + 1;
+    (0..count as i64)
+        .map(|index| UtcNanos((first + index) * period))
+        .collect()
 }

@@ -51,8 +51,8 @@ pub const MET_01: Case<Bench> = Case {
         let guard = Duration::from_millis(100).min(tolerance * 6 / 10);
         let (inside, outside) = (signed(tolerance - guard), signed(tolerance + guard));
         let offsets = [0, inside, -inside, outside, -outside];
-        // The last push of the usual pace must lie before everything that is near the first grid point.
-        let grid = bench.upcoming_grid_points(offsets.len(), near(bench) + guard);
+        let lead = quiet_lead(bench.period(), guard);
+        let grid = bench.upcoming_grid_points(offsets.len(), lead);
         let pushes: Vec<_> = grid
             .iter()
             .zip(offsets)
@@ -222,8 +222,14 @@ fn judge_order(ctx: &mut Ctx, bench: &Bench, list: &ValueList) {
 }
 
 /// How far from a grid point a telegram may lie and still be the one pushed for it.
-fn near(bench: &Bench) -> Duration {
-    bench.period() / 4
+fn near(period: Duration) -> Duration {
+    period / 4
+}
+
+/// How far ahead the first grid point of MET-01 must be: the last push of the usual pace has to lie before
+/// everything that is near that grid point.
+fn quiet_lead(period: Duration, guard: Duration) -> Duration {
+    near(period) + guard
 }
 
 /// One grid point of MET-01: the telegram that was really sent decides what the entry must be.
@@ -236,7 +242,9 @@ fn judge_window(
     tolerance: Duration,
 ) -> Result<(), Stop> {
     let uncertainty = signed(bench.stamp_uncertainty());
-    let sent: Vec<Telegram> = bench.meters.sml_telegrams_near(grid_point, near(bench))?;
+    let sent: Vec<Telegram> = bench
+        .meters
+        .sml_telegrams_near(grid_point, near(bench.period()))?;
     let [telegram] = &sent[..] else {
         ctx.inconclusive(format!(
             "the rig put {} telegrams near {grid_point} instead of one",
@@ -392,4 +400,26 @@ fn describe(entry: &Entry) -> String {
 
 fn signed(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::grid_points_after;
+
+    /// The usual pace goes on until the pushes of MET-01 are ordered, so whatever was pushed until then must lie
+    /// outside the window, at whatever phase of the period the case begins.
+    #[test]
+    fn no_push_of_the_usual_pace_is_near_the_first_grid_point() {
+        for period in [Duration::from_secs(15), Duration::from_secs(900)] {
+            let guard = Duration::from_millis(100);
+            for phase in 0..period.as_millis() as i64 / 50 {
+                let now = UtcNanos(1_000 * period.as_nanos() as i64 + phase * 50_000_000);
+                let grid = grid_points_after(now, period, 5, quiet_lead(period, guard));
+                let nearest = grid[0].0 - signed(near(period));
+                assert!(nearest > now.0 + signed(guard), "{period:?}, phase {phase}");
+                assert!(grid.is_sorted() && grid.len() == 5);
+            }
+        }
+    }
 }
