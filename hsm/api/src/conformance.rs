@@ -76,7 +76,8 @@ pub fn check(
     }
 }
 
-/// Runs the part of the suite that has no curve: objects and the life cycle. It leaves the module in operation.
+/// Runs the part of the suite that has no curve: objects and the life cycle. It leaves the module decommissioned, so
+/// that nothing can follow it.
 ///
 /// # Panics
 /// At the first broken promise.
@@ -84,6 +85,7 @@ pub fn check_storage(module: &dyn SecurityModule, names: &Names) {
     objects(module, names);
     removal(module, &names.sign);
     phases(module);
+    decommissioning(module, names);
 }
 
 fn objects(module: &dyn SecurityModule, names: &Names) {
@@ -192,6 +194,54 @@ fn phases(module: &dyn SecurityModule) {
         module.life_cycle().expect("read the phase"),
         LifeCycle::Operation
     );
+}
+
+fn decommissioning(module: &dyn SecurityModule, names: &Names) {
+    let curve = Curve::BrainpoolP256r1;
+    let Names { sign, agree, .. } = names;
+    let public = module
+        .generate_key(sign, curve, KeyUsage::Sign)
+        .expect("make a signing key");
+    let peer = module
+        .generate_key(agree, curve, KeyUsage::Agree)
+        .expect("make an agreement key");
+    let signature = module.sign_digest(sign, &DIGEST).expect("sign");
+    module
+        .enter_phase(LifeCycle::Decommissioned)
+        .expect("enter the last phase");
+    let phase = Reason::WrongPhase;
+    reason(
+        module.sign_digest(sign, &DIGEST),
+        phase,
+        "signature after the end",
+    );
+    reason(
+        module.agree_static(agree, &peer.point),
+        phase,
+        "agreement after the end",
+    );
+    reason(
+        module.ephemeral_key(curve),
+        phase,
+        "ephemeral key after the end",
+    );
+    reason(
+        module.generate_key(&"conformance-late".into(), curve, KeyUsage::Sign),
+        phase,
+        "new key after the end",
+    );
+    reason(
+        module.enter_phase(LifeCycle::Operation),
+        phase,
+        "way back from the end",
+    );
+    assert!(
+        module
+            .verify_digest(&public, &DIGEST, &signature)
+            .expect("verify"),
+        "a signature of the module's life does not outlive it"
+    );
+    assert_eq!(module.public_key(sign).expect("read it"), public);
 }
 
 fn reason<T>(result: Result<T, ModuleError>, reason: Reason, what: &str) {

@@ -89,6 +89,10 @@ pub trait EphemeralKey: Send + Sync {
 }
 
 /// A security module. Calls block for as long as the module needs; keep them off async threads.
+///
+/// In the phase [`LifeCycle::Decommissioned`] every operation that makes or uses a private key
+/// ([`Self::generate_key`], [`Self::sign_digest`], [`Self::ephemeral_key`], [`Self::agree_static`]) fails with
+/// [`Reason::WrongPhase`], whatever its other arguments are.
 pub trait SecurityModule: Send + Sync + fmt::Debug {
     /// What this module is and can do.
     fn capabilities(&self) -> Capabilities;

@@ -84,7 +84,7 @@ pub enum LifeCycle {
     Personalisation,
     /// In use; key generation wants the administrator's external authentication.
     Operation,
-    /// Out of use for ever; private keys are unusable.
+    /// Out of use for ever: every use of a private key is refused. Randomness, verification and what is public stay.
     Decommissioned,
 }
 
@@ -125,6 +125,22 @@ impl LifeCycle {
                 "the module is in phase {self}, and no way leads back to {next}"
             ))
             .because(Reason::WrongPhase))
+        }
+    }
+
+    /// Refuses private keys after the end of the module's life; for implementations of [`crate::SecurityModule`],
+    /// in whatever makes a key, signs or agrees.
+    ///
+    /// # Errors
+    /// [`Reason::WrongPhase`] when the module is decommissioned.
+    pub fn require_usable_keys(self) -> Result<(), ModuleError> {
+        if self == Self::Decommissioned {
+            Err(ModuleError::caller(
+                "the module is decommissioned, and its private keys are out of use for ever",
+            )
+            .because(Reason::WrongPhase))
+        } else {
+            Ok(())
         }
     }
 }

@@ -2,17 +2,15 @@
 //! The soft module against the common suite and published known answers.
 
 use hsm_api::conformance::Names;
-use hsm_api::{Curve, Fault, KeyId, KeyUsage, PublicKey, SecurityModule};
-use hsm_soft::SoftModule;
+use hsm_api::{Curve, KeyId, KeyUsage, Reason, SecurityModule};
+use hsm_soft::{PrivateKey, SoftModule};
 
 #[test]
 fn soft_module_keeps_the_promises() {
-    hsm_api::conformance::check(
-        &SoftModule::new(),
-        &SoftModule::new(),
-        Curve::BrainpoolP256r1,
-        &Names::default(),
-    );
+    for curve in Curve::ALL {
+        let (module, oracle) = (SoftModule::new(), SoftModule::new());
+        hsm_api::conformance::check(&module, &oracle, curve, &Names::default());
+    }
     hsm_api::conformance::check_storage(&SoftModule::new(), &Names::default());
 }
 
@@ -47,48 +45,23 @@ fn agreement_known_answer() {
 }
 
 #[test]
-fn other_curves_are_refused() {
-    let module = SoftModule::new();
-    for curve in Curve::ALL
-        .into_iter()
-        .filter(|curve| *curve != Curve::BrainpoolP256r1)
-    {
-        let key = KeyId::from("k");
-        assert_eq!(
-            module
-                .generate_key(&key, curve, KeyUsage::Sign)
-                .unwrap_err()
-                .fault(),
-            Fault::Caller
-        );
-        assert_eq!(
-            module.ephemeral_key(curve).err().unwrap().fault(),
-            Fault::Caller
-        );
-        let public = PublicKey {
-            curve,
-            point: vec![4; 1 + 2 * curve.field_len()],
-        };
-        assert_eq!(
-            hsm_soft::verify(&public, &[0; 32], &[0; 64])
-                .unwrap_err()
-                .fault(),
-            Fault::Caller
-        );
+fn bad_private_keys_are_refused() {
+    for curve in Curve::ALL {
+        let len = curve.field_len();
+        for scalar in [vec![0; len], vec![0xff; len], vec![1; len - 1], vec![]] {
+            let refused = PrivateKey::from_bytes(curve, &scalar).unwrap_err();
+            assert_eq!(refused.reason(), Reason::BadInput, "{curve}");
+        }
     }
 }
 
 #[test]
-fn bad_private_keys_are_refused() {
-    let module = SoftModule::new();
-    for scalar in [&[0; 32][..], &[0xff; 32], &[1; 31], &[]] {
-        let imported = module.import_key(
-            &KeyId::from("k"),
-            Curve::BrainpoolP256r1,
-            KeyUsage::Sign,
-            scalar,
-        );
-        assert_eq!(imported.unwrap_err().fault(), Fault::Caller);
+fn private_keys_do_not_show() {
+    for curve in Curve::ALL {
+        let key = PrivateKey::generate(curve).unwrap();
+        assert_eq!(format!("{key:?}"), format!("PrivateKey({curve}, ..)"));
+        let again = PrivateKey::from_bytes(curve, &key.to_bytes()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
     }
 }
 

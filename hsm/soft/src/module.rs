@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The trait's contract over keys and objects in this process's memory.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hsm_api::{
+    Capabilities, Curve, EphemeralKey, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError, ObjectId,
+    ObjectKind, PublicKey, Reason, SecurityModule, SharedSecret, require_sequence,
+};
+
+use crate::{PrivateKey, verify};
+
+/// A security module in memory.
+pub struct SoftModule {
+    state: Mutex<State>,
+}
+
+struct State {
+    keys: BTreeMap<KeyId, StoredKey>,
+    objects: BTreeMap<ObjectId, Vec<u8>>,
+    phase: LifeCycle,
+}
+
+#[derive(Clone)]
+struct StoredKey {
+    private: Arc<PrivateKey>,
+    usage: KeyUsage,
+}
+
+impl SoftModule {
+    /// An empty module.
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                keys: BTreeMap::new(),
+                objects: BTreeMap::new(),
+                phase: LifeCycle::Production,
+            }),
+        }
+    }
+
+    /// Stores a given private key: a scalar of `curve.field_len()` bytes, big-endian. For known answers.
+    ///
+    /// # Errors
+    /// [`Reason::Exists`] when the name is taken, [`Reason::BadInput`] when the scalar is zero or not below the
+    /// group order.
+    pub fn import_key(
+        &self,
+        key: &KeyId,
+        curve: Curve,
+        usage: KeyUsage,
+        scalar: &[u8],
+    ) -> Result<PublicKey, ModuleError> {
+        self.store(key, PrivateKey::from_bytes(curve, scalar)?, usage)
+    }
+
+    fn store(
+        &self,
+        key: &KeyId,
+        private: PrivateKey,
+        usage: KeyUsage,
+    ) -> Result<PublicKey, ModuleError> {
+        let mut state = self.state();
+        state.phase.require_usable_keys()?;
+        match state.keys.entry(key.clone()) {
+            Entry::Occupied(_) => {
+                Err(ModuleError::caller(format!("key {key} exists already"))
+                    .because(Reason::Exists))
+            }
+            Entry::Vacant(place) => {
+                let public = private.public_key().clone();
+                place.insert(StoredKey {
+                    private: Arc::new(private),
+                    usage,
+                });
+                Ok(public)
+            }
+        }
+    }
+
+    fn stored(&self, key: &KeyId) -> Result<StoredKey, ModuleError> {
+        let stored = self.state().keys.get(key).cloned();
+        stored.ok_or_else(|| no_key(key))
+    }
+
+    /// A private key for use. What is done with it happens outside the lock, so that threads work side by side.
+    fn usable(&self, key: &KeyId, usage: KeyUsage) -> Result<Arc<PrivateKey>, ModuleError> {
+        self.state().phase.require_usable_keys()?;
+        let stored = self.stored(key)?;
+        if stored.usage == usage {
+            Ok(stored.private)
+        } else {
+            Err(
+                ModuleError::caller(format!("key {key} is not for this use"))
+                    .because(Reason::NotAllowed),
+            )
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No operation leaves the state half changed, so a panicking thread cannot have damaged it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for SoftModule {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SoftModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoftModule")
+            .field("keys", &self.state().keys.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SecurityModule for SoftModule {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "smgw-bench soft module".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            curves: Curve::ALL.to_vec(),
+            keys_stay_inside: false,
+            parallel: std::thread::available_parallelism().map_or(1, usize::from),
+            largest_object: None,
+        }
+    }
+
+    fn random(&self, out: &mut [u8]) -> Result<(), ModuleError> {
+        getrandom::fill(out).map_err(|error| ModuleError::module(format!("no randomness: {error}")))
+    }
+
+    fn generate_key(
+        &self,
+        key: &KeyId,
+        curve: Curve,
+        usage: KeyUsage,
+    ) -> Result<PublicKey, ModuleError> {
+        self.store(key, PrivateKey::generate(curve)?, usage)
+    }
+
+    fn remove_key(&self, key: &KeyId) -> Result<(), ModuleError> {
+        match self.state().keys.remove(key) {
+            Some(_) => Ok(()),
+            None => Err(no_key(key)),
+        }
+    }
+
+    fn keys(&self) -> Result<Vec<KeyInfo>, ModuleError> {
+        let info = |(key, stored): (&KeyId, &StoredKey)| KeyInfo {
+            key: key.clone(),
+            curve: stored.private.public_key().curve,
+            usage: stored.usage,
+        };
+        Ok(self.state().keys.iter().map(info).collect())
+    }
+
+    fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
+        Ok(self.stored(key)?.private.public_key().clone())
+    }
+
+    fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError> {
+        self.usable(key, KeyUsage::Sign)?.sign_digest(digest)
+    }
+
+    fn verify_digest(
+        &self,
+        key: &PublicKey,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, ModuleError> {
+        verify(key, digest, signature)
+    }
+
+    fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError> {
+        self.state().phase.require_usable_keys()?;
+        Ok(Box::new(SoftEphemeral(PrivateKey::generate(curve)?)))
+    }
+
+    fn agree_static(&self, key: &KeyId, peer_point: &[u8]) -> Result<SharedSecret, ModuleError> {
+        self.usable(key, KeyUsage::Agree)?.agree(peer_point)
+    }
+
+    fn objects(&self) -> Result<Vec<ObjectId>, ModuleError> {
+        Ok(self.state().objects.keys().cloned().collect())
+    }
+
+    fn read_object(&self, object: &ObjectId) -> Result<Vec<u8>, ModuleError> {
+        let content = self.state().objects.get(object).cloned();
+        content.ok_or_else(|| no_object(object))
+    }
+
+    fn write_object(&self, object: &ObjectId, content: &[u8]) -> Result<(), ModuleError> {
+        if object.kind == ObjectKind::Certificate {
+            require_sequence(content)?;
+        }
+        self.state()
+            .objects
+            .insert(object.clone(), content.to_vec());
+        Ok(())
+    }
+
+    fn remove_object(&self, object: &ObjectId) -> Result<(), ModuleError> {
+        match self.state().objects.remove(object) {
+            Some(_) => Ok(()),
+            None => Err(no_object(object)),
+        }
+    }
+
+    fn life_cycle(&self) -> Result<LifeCycle, ModuleError> {
+        Ok(self.state().phase)
+    }
+
+    fn enter_phase(&self, phase: LifeCycle) -> Result<(), ModuleError> {
+        let mut state = self.state();
+        state.phase.require_forward(phase)?;
+        state.phase = phase;
+        Ok(())
+    }
+}
+
+struct SoftEphemeral(PrivateKey);
+
+impl EphemeralKey for SoftEphemeral {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    fn agree(self: Box<Self>, peer_point: &[u8]) -> Result<SharedSecret, ModuleError> {
+        self.0.agree(peer_point)
+    }
+}
+
+fn no_key(key: &KeyId) -> ModuleError {
+    ModuleError::caller(format!("no key {key}")).because(Reason::NotFound)
+}
+
+fn no_object(object: &ObjectId) -> ModuleError {
+    ModuleError::caller(format!("no {object}")).because(Reason::NotFound)
+}
