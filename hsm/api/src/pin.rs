@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// A PIN; wiped when dropped and never shown.
-#[derive(Clone)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Pin(Zeroizing<String>);
 
 impl Pin {
@@ -46,6 +46,14 @@ pub enum PinSource {
     File(PathBuf),
     /// A person at the terminal; the text names the module.
     Prompt(String),
+    /// The caller has it already.
+    Given(Pin),
+}
+
+impl From<Pin> for PinSource {
+    fn from(pin: Pin) -> Self {
+        Self::Given(pin)
+    }
 }
 
 impl PinSource {
@@ -66,6 +74,7 @@ impl PinSource {
             Self::Prompt(module) => rpassword::prompt_password(format!("PIN of {module}: "))
                 .map(Pin::new)
                 .map_err(|error| unreadable(&error)),
+            Self::Given(pin) => Ok(pin.clone()),
         }
     }
 }
@@ -76,6 +85,7 @@ impl fmt::Display for PinSource {
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Prompt(_) => f.write_str("the terminal"),
+            Self::Given(_) => f.write_str("the caller"),
         }
     }
 }
@@ -97,6 +107,8 @@ mod tests {
     #[test]
     fn debug_never_shows_the_pin() {
         assert_eq!(format!("{:?}", Pin::new("97531")), "Pin(..)");
+        let given = PinSource::from(Pin::new("97531"));
+        assert!(!format!("{given:?} {given}").contains("97531"));
     }
 
     #[test]

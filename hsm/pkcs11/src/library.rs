@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::slot::Slot;
-use hsm_api::ModuleError;
+use hsm_api::{ModuleError, Reason};
 
 use crate::failure::Failure;
 
@@ -26,6 +26,8 @@ pub struct TokenInfo {
     pub manufacturer: String,
     /// Model.
     pub model: String,
+    /// Version of its firmware.
+    pub firmware: String,
 }
 
 /// Lists the initialised tokens of a PKCS#11 library; needs no PIN.
@@ -55,6 +57,27 @@ struct Loaded {
     foreign: bool,
 }
 
+impl Loaded {
+    fn initialize(&mut self, path: &Path) -> Result<(), ModuleError> {
+        let flags = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+        self.foreign = match self.context.initialize(flags) {
+            Ok(()) => false,
+            // Ours to finalise as before, if it was ours and only meant to be started again.
+            Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
+                self.foreign || self.users == 0
+            }
+            Err(error) => {
+                return Err(ModuleError::transport(format!(
+                    "{} does not start: {error}",
+                    path.display()
+                ))
+                .because(Reason::Gone));
+            }
+        };
+        Ok(())
+    }
+}
+
 impl Library {
     pub(crate) fn acquire(module: &Path) -> Result<Self, ModuleError> {
         let path = module.canonicalize().map_err(|error| {
@@ -73,36 +96,49 @@ impl Library {
                     path.display()
                 ))
             })?;
-            registry.insert(
-                path.clone(),
-                Loaded {
-                    context,
-                    users: 0,
-                    foreign: false,
-                },
-            );
+            let loaded = Loaded {
+                context,
+                users: 0,
+                foreign: false,
+            };
+            registry.insert(path.clone(), loaded);
         }
         let loaded = registry
             .get_mut(&path)
             .ok_or_else(|| ModuleError::transport("the library registry is broken"))?;
         if loaded.users == 0 {
-            let flags = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-            loaded.foreign = match loaded.context.initialize(flags) {
-                Ok(()) => false,
-                Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => true,
-                Err(error) => {
-                    return Err(ModuleError::transport(format!(
-                        "{} does not start: {error}",
-                        path.display()
-                    )));
-                }
-            };
+            loaded.initialize(&path)?;
         }
         loaded.users += 1;
         Ok(Self {
             context: loaded.context.clone(),
             path,
         })
+    }
+
+    /// Starts the library again after somebody finalised it under us. With `anew` it is finalised first, unless
+    /// somebody else in this process uses it: their sessions would be lost. No session of ours may be open.
+    pub(crate) fn restart(&self, anew: bool) -> Result<(), ModuleError> {
+        let mut registry = registry();
+        let Some(loaded) = registry.get_mut(&self.path) else {
+            return Err(ModuleError::transport("the library registry is broken"));
+        };
+        if anew
+            && loaded.users == 1
+            && !loaded.foreign
+            && let Err(error) = loaded.context.clone().finalize()
+        {
+            tracing::debug!(library = %self.path.display(), %error, "PKCS#11 library does not finalise");
+        }
+        loaded.initialize(&self.path)
+    }
+
+    /// What the library says of itself; empty when it says nothing.
+    pub(crate) fn version(&self) -> String {
+        self.context.get_library_info().map_or_else(
+            |_| String::new(),
+            |info| format!("{} {}", info.library_description(), info.library_version()),
+        )
     }
 
     pub(crate) fn context(&self) -> &Pkcs11 {
@@ -124,6 +160,7 @@ impl Library {
                     serial: token.serial_number().to_owned(),
                     manufacturer: token.manufacturer_id().to_owned(),
                     model: token.model().to_owned(),
+                    firmware: token.firmware_version().to_string(),
                 };
                 found.push((slot, info));
             }

@@ -1,38 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How tokens write elliptic-curve points (PKCS#11 v2.40 mechanisms §2.3).
+//! How tokens write the points of public keys (PKCS#11 v2.40 mechanisms §2.3).
 
 use hsm_api::{Curve, ModuleError, PublicKey};
-
-/// How a token wants the peer's point in `CKM_ECDH1_DERIVE`.
-///
-/// The standard demands the raw octets and allows the DER form. SoftHSM2 2.6.1 takes a raw brainpoolP512r1 point
-/// whose X begins with 7F for DER and fails (seen in 10 of 1,500 random points); the DER form always works there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PointEncoding {
-    /// `04 || X || Y`.
-    Raw,
-    /// The same inside a DER OCTET STRING.
-    Der,
-}
-
-impl PointEncoding {
-    /// The encoding for a token of this manufacturer, as `C_GetTokenInfo` names it.
-    pub fn for_manufacturer(manufacturer: &str) -> Self {
-        QUIRKS
-            .iter()
-            .find(|(name, _)| *name == manufacturer)
-            .map_or(Self::Raw, |(_, encoding)| *encoding)
-    }
-
-    pub(crate) fn encode(self, key: &PublicKey) -> Vec<u8> {
-        match self {
-            Self::Raw => key.point.clone(),
-            Self::Der => octet_string(&key.point),
-        }
-    }
-}
-
-const QUIRKS: &[(&str, PointEncoding)] = &[("SoftHSM project", PointEncoding::Der)];
 
 /// A DER OCTET STRING; points stay below 256 bytes.
 pub(crate) fn octet_string(point: &[u8]) -> Vec<u8> {
@@ -65,6 +34,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::quirks::PointEncoding;
 
     #[test]
     fn both_forms_of_every_curve_are_read() {
@@ -82,18 +52,6 @@ mod tests {
             assert!(public_key(curve, &point[1..]).is_err());
             assert!(public_key(curve, &[&[5, 65], point.as_slice()].concat()).is_err());
         }
-    }
-
-    #[test]
-    fn softhsm_gets_der() {
-        assert_eq!(
-            PointEncoding::for_manufacturer("SoftHSM project"),
-            PointEncoding::Der
-        );
-        assert_eq!(
-            PointEncoding::for_manufacturer("anyone else"),
-            PointEncoding::Raw
-        );
     }
 
     proptest! {

@@ -4,47 +4,14 @@
 
 use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use hsm_api::{
-    Curve, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError, ObjectId, ObjectKind, Reason,
-    require_sequence,
-};
+use hsm_api::{LifeCycle, ModuleError, ObjectId, ObjectKind, Reason};
+use x509_cert::Certificate;
+use x509_cert::der::{self, Decode, Encode};
 
 use crate::failure::Failure;
 
-/// All private keys on curves of TR-03116-3, by name.
-pub(crate) fn keys(session: &Session) -> Result<Vec<KeyInfo>, Failure> {
-    let mut keys = Vec::new();
-    for object in session.find_objects(&[
-        Attribute::Class(ObjectClass::PRIVATE_KEY),
-        Attribute::Token(true),
-    ])? {
-        let wanted = [
-            AttributeType::Label,
-            AttributeType::EcParams,
-            AttributeType::Derive,
-        ];
-        let (mut label, mut curve, mut usage) = (None, None, KeyUsage::Sign);
-        for attribute in session.get_attributes(object, &wanted)? {
-            match attribute {
-                Attribute::Label(bytes) => label = String::from_utf8(bytes).ok(),
-                Attribute::EcParams(oid) => curve = Curve::from_oid_der(&oid),
-                Attribute::Derive(true) => usage = KeyUsage::Agree,
-                _ => {}
-            }
-        }
-        if let (Some(label), Some(curve)) = (label, curve) {
-            keys.push(KeyInfo {
-                key: KeyId(label),
-                curve,
-                usage,
-            });
-        }
-    }
-    keys.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(keys)
-}
-
-pub(crate) fn objects(session: &Session) -> Result<Vec<ObjectId>, Failure> {
+/// All certificates and data objects but our own, by kind and name.
+pub(crate) fn list(session: &Session) -> Result<Vec<ObjectId>, Failure> {
     let mut objects = Vec::new();
     for kind in [ObjectKind::Certificate, ObjectKind::Data] {
         for object in
@@ -53,13 +20,13 @@ pub(crate) fn objects(session: &Session) -> Result<Vec<ObjectId>, Failure> {
             for attribute in session.get_attributes(object, &[AttributeType::Label])? {
                 if let Attribute::Label(bytes) = attribute
                     && let Ok(name) = String::from_utf8(bytes)
-                    && name != PHASE
                 {
                     objects.push(ObjectId { kind, name });
                 }
             }
         }
     }
+    objects.retain(|object| *object != phase_object());
     objects.sort();
     Ok(objects)
 }
@@ -77,9 +44,14 @@ pub(crate) fn read(session: &Session, object: &ObjectId) -> Result<Vec<u8>, Fail
     }
 }
 
-/// The new object stands before the old one goes, so a token that breaks in between has lost nothing.
-pub(crate) fn write(session: &Session, object: &ObjectId, content: &[u8]) -> Result<(), Failure> {
-    let old = find(session, object)?;
+/// Stores an object in place of others. The new one stands before the old ones go, so that a token that breaks in
+/// between has lost nothing.
+pub(crate) fn replace(
+    session: &Session,
+    old: &[ObjectHandle],
+    object: &ObjectId,
+    content: &[u8],
+) -> Result<(), Failure> {
     let mut template = vec![
         Attribute::Class(class(object.kind)),
         Attribute::Token(true),
@@ -88,23 +60,43 @@ pub(crate) fn write(session: &Session, object: &ObjectId, content: &[u8]) -> Res
         Attribute::Value(content.to_vec()),
     ];
     if object.kind == ObjectKind::Certificate {
-        require_sequence(content)?;
         template.push(Attribute::CertificateType(CertificateType::X_509));
         template.push(Attribute::Id(object.name.clone().into_bytes()));
-        template.push(Attribute::Subject(Vec::new()));
+        template.extend(names_in(content));
     }
     session.create_object(&template)?;
     for handle in old {
-        session.destroy_object(handle)?;
+        session.destroy_object(*handle)?;
     }
     Ok(())
 }
 
-pub(crate) fn remove(session: &Session, object: &ObjectId) -> Result<(), Failure> {
+/// What other programs look certificates up by (PKCS#11 v2.40 §4.6.3). A certificate that nobody can read gets an
+/// empty subject, which tokens insist on.
+fn names_in(certificate: &[u8]) -> Vec<Attribute> {
+    let read = || -> Result<Vec<Attribute>, der::Error> {
+        let certificate = Certificate::from_der(certificate)?;
+        let content = certificate.tbs_certificate();
+        Ok(vec![
+            Attribute::Subject(content.subject().to_der()?),
+            Attribute::Issuer(content.issuer().to_der()?),
+            Attribute::SerialNumber(content.serial_number().to_der()?),
+        ])
+    };
+    read().unwrap_or_else(|_| vec![Attribute::Subject(Vec::new())])
+}
+
+/// `begun` remembers over a repetition that there was something to remove.
+pub(crate) fn remove(
+    session: &Session,
+    object: &ObjectId,
+    begun: &mut bool,
+) -> Result<(), Failure> {
     let found = find(session, object)?;
-    if found.is_empty() {
+    if found.is_empty() && !*begun {
         return Err(missing(object).into());
     }
+    *begun = true;
     for handle in found {
         session.destroy_object(handle)?;
     }
@@ -113,7 +105,7 @@ pub(crate) fn remove(session: &Session, object: &ObjectId) -> Result<(), Failure
 
 /// A token that was never told its phase is as its maker delivered it.
 pub(crate) fn phase(session: &Session) -> Result<LifeCycle, Failure> {
-    let stored = match read(session, &ObjectId::data(PHASE)) {
+    let stored = match read(session, &phase_object()) {
         Ok(stored) => stored,
         Err(Failure::Ours(error)) if error.reason() == Reason::NotFound => {
             return Ok(LifeCycle::Production);
@@ -128,12 +120,24 @@ pub(crate) fn phase(session: &Session) -> Result<LifeCycle, Failure> {
         })
 }
 
-pub(crate) fn enter(session: &Session, next: LifeCycle) -> Result<(), Failure> {
-    phase(session)?.require_forward(next)?;
-    write(session, &ObjectId::data(PHASE), next.name().as_bytes())
+/// The object that holds the phase's name.
+pub(crate) fn phase_object() -> ObjectId {
+    ObjectId::data(PHASE)
 }
 
-fn find(session: &Session, object: &ObjectId) -> Result<Vec<ObjectHandle>, Failure> {
+/// Keeps the phase out of reach of those who store data: only [`hsm_api::SecurityModule::enter_phase`] changes it.
+pub(crate) fn require_free_name(object: &ObjectId) -> Result<(), ModuleError> {
+    if *object == phase_object() {
+        Err(ModuleError::caller(format!(
+            "the name \"{PHASE}\" is the driver's own; choose another"
+        ))
+        .because(Reason::NotAllowed))
+    } else {
+        Ok(())
+    }
+}
+
+pub(crate) fn find(session: &Session, object: &ObjectId) -> Result<Vec<ObjectHandle>, Failure> {
     Ok(session.find_objects(&[
         Attribute::Class(class(object.kind)),
         Attribute::Token(true),

@@ -78,12 +78,8 @@ fn software_verifies() {
 #[test]
 fn token_verifies() {
     in_child("token_verifies", &["a"], PIN, |module: PathBuf| {
-        let token = Pkcs11Module::open(Pkcs11Config {
-            module,
-            token: TokenSelector::Label("a".into()),
-            pin: Pin::new(PIN),
-            sessions: 1,
-        });
+        let token = TokenSelector::Label("a".into());
+        let token = Pkcs11Module::open(Pkcs11Config::new(module, token, Pin::new(PIN)));
         let count = check_signatures(&token.unwrap(), &Curve::ALL);
         println!("{count} signatures");
         assert!(count > 3_000);

@@ -48,14 +48,11 @@ pub fn open(
     config: &config::SecurityModule,
     defects: Defects,
 ) -> Result<(Arc<dyn SecurityModule>, Identity), ModuleUnusable> {
-    let module: Arc<dyn SecurityModule> = Arc::new(Pkcs11Module::open(Pkcs11Config {
-        module: config.module.clone(),
-        token: TokenSelector::Label(config.token_label.clone()),
-        pin: pin(&config.pin)?,
-        sessions: std::thread::available_parallelism()
-            .map_or(2, usize::from)
-            .max(2),
-    })?);
+    let module: Arc<dyn SecurityModule> = Arc::new(Pkcs11Module::open(Pkcs11Config::new(
+        &config.module,
+        TokenSelector::Label(config.token_label.clone()),
+        pin(&config.pin)?,
+    ))?);
     let identity = Identity {
         key: KeyId(config.key.clone()),
         chain: config.chain.clone(),

@@ -40,12 +40,8 @@ impl Party {
 
     /// A partner whose key is in the SoftHSM2 token labelled "t".
     pub fn token(library: &Path, name: &str) -> Self {
-        let module = Pkcs11Module::open(Pkcs11Config {
-            module: library.to_owned(),
-            token: TokenSelector::Label("t".into()),
-            pin: Pin::new(PIN),
-            sessions: 2,
-        });
+        let token = TokenSelector::Label("t".into());
+        let module = Pkcs11Module::open(Pkcs11Config::new(library, token, Pin::new(PIN)));
         Self::new(Arc::new(module.unwrap()), name)
     }
 

@@ -80,11 +80,10 @@ fn open(at: &KeyArgs) -> Result<Pkcs11Module, Failure> {
             format!("{}: {error}", at.pin_file.display()),
         )
     })?;
+    let token = TokenSelector::Label(at.token.clone());
     Pkcs11Module::open(Pkcs11Config {
-        module: at.module.clone(),
-        token: TokenSelector::Label(at.token.clone()),
-        pin,
         sessions: 1,
+        ..Pkcs11Config::new(&at.module, token, pin)
     })
     .map_err(failed)
 }

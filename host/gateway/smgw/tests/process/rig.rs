@@ -41,12 +41,11 @@ impl Rig {
     pub fn new(library: PathBuf) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().to_owned();
-        let token = hsm_pkcs11::Pkcs11Module::open(hsm_pkcs11::Pkcs11Config {
-            module: library.clone(),
-            token: hsm_pkcs11::TokenSelector::Label(LABEL.into()),
-            pin: hsm_pkcs11::Pin::new(PIN),
-            sessions: 1,
-        })
+        let token = hsm_pkcs11::Pkcs11Module::open(hsm_pkcs11::Pkcs11Config::new(
+            &library,
+            hsm_pkcs11::TokenSelector::Label(LABEL.into()),
+            hsm_pkcs11::Pin::new(PIN),
+        ))
         .unwrap();
         let gateway = identity(&token, "gw-tls");
         let soft: Arc<dyn SecurityModule> = Arc::new(hsm_soft::SoftModule::new());
