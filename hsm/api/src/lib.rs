@@ -5,10 +5,9 @@
 //! signs, verifies and gives randomness; hashing, key derivation and bulk ciphers stay outside.
 //! Points are uncompressed (TR-03116-3 §2), signatures plain `r || s` (TR-03111 §5.2.1).
 
-#[cfg(feature = "conformance")]
-pub mod conformance;
 mod curve;
 mod error;
+mod import;
 mod layer;
 mod pin;
 mod public_key;
@@ -19,6 +18,7 @@ use std::fmt;
 
 pub use curve::Curve;
 pub use error::{Fault, ModuleError, Reason};
+pub use import::Import;
 pub use layer::Layer;
 pub use pin::{Pin, PinSource, PinUnreadable};
 pub use public_key::PublicKey;

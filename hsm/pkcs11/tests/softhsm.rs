@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use hsm_api::{Curve, Fault, KeyId, KeyUsage, SecurityModule, conformance};
+use hsm_api::{Curve, Fault, KeyId, KeyUsage, SecurityModule};
 use hsm_pkcs11::softhsm::in_child;
 use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector, tokens};
 use hsm_soft::SoftModule;
+use hsm_suite::conformance;
 
 const PIN: &str = "1234567890";
 

@@ -12,9 +12,12 @@ use elliptic_curve::point::PointCompression;
 use elliptic_curve::scalar::{FromUintUnchecked, IsHigh};
 use elliptic_curve::subtle::{Choice, ConstantTimeEq, ConstantTimeGreater, CtOption};
 use elliptic_curve::{Curve, CurveArithmetic, PrimeCurve, PrimeCurveArithmetic};
-use primeorder::mul_backend::VariableOnly;
+use primeorder::mul_backend::PrecomputedTables;
 use primeorder::point_arithmetic::EquationAIsGeneric;
-use primeorder::{AffinePoint, PrimeCurveParams, ProjectivePoint, wnaf};
+use primeorder::{
+    AffinePoint, BasepointTable, PrimeCurveParams, PrimeCurveWithBasepointTable, ProjectivePoint,
+    wnaf,
+};
 use sha2::Sha512;
 
 /// The field's prime.
@@ -139,13 +142,24 @@ impl PrimeCurveArithmetic for BrainpoolP512r1 {
 
 impl PrimeCurveParams for BrainpoolP512r1 {
     type PointArithmetic = EquationAIsGeneric;
-    type Backend = VariableOnly;
+    type Backend = PrecomputedTables<TABLES>;
     const EQUATION_A: FieldElement = FieldElement::from_hex_vartime(A);
     const EQUATION_B: FieldElement = FieldElement::from_hex_vartime(B);
     const GENERATOR: (FieldElement, FieldElement) = (
         FieldElement::from_hex_vartime(GENERATOR_X),
         FieldElement::from_hex_vartime(GENERATOR_Y),
     );
+}
+
+/// One table of multiples of the generator per byte of a scalar, and one for the carry.
+const TABLES: usize = 65;
+
+impl PrimeCurveWithBasepointTable<TABLES> for BrainpoolP512r1 {
+    const BASEPOINT_TABLE: &'static BasepointTable<ProjectivePoint<Self>, TABLES> = {
+        static TABLE: BasepointTable<ProjectivePoint<BrainpoolP512r1>, TABLES> =
+            BasepointTable::new();
+        &TABLE
+    };
 }
 
 impl EcdsaCurve for BrainpoolP512r1 {

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hsm_api::{
-    Capabilities, Curve, EphemeralKey, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError, ObjectId,
-    ObjectKind, PublicKey, Reason, SecurityModule, SharedSecret, require_sequence,
+    Capabilities, Curve, EphemeralKey, Import, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError,
+    ObjectId, ObjectKind, PublicKey, Reason, SecurityModule, SharedSecret, require_sequence,
 };
 
 use crate::{PrivateKey, verify};
@@ -40,21 +40,6 @@ impl SoftModule {
                 phase: LifeCycle::Production,
             }),
         }
-    }
-
-    /// Stores a given private key: a scalar of `curve.field_len()` bytes, big-endian. For known answers.
-    ///
-    /// # Errors
-    /// [`Reason::Exists`] when the name is taken, [`Reason::BadInput`] when the scalar is zero or not below the
-    /// group order.
-    pub fn import_key(
-        &self,
-        key: &KeyId,
-        curve: Curve,
-        usage: KeyUsage,
-        scalar: &[u8],
-    ) -> Result<PublicKey, ModuleError> {
-        self.store(key, PrivateKey::from_bytes(curve, scalar)?, usage)
     }
 
     fn store(
@@ -117,6 +102,18 @@ impl fmt::Debug for SoftModule {
         f.debug_struct("SoftModule")
             .field("keys", &self.state().keys.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Import for SoftModule {
+    fn import_key(
+        &self,
+        key: &KeyId,
+        curve: Curve,
+        usage: KeyUsage,
+        scalar: &[u8],
+    ) -> Result<PublicKey, ModuleError> {
+        self.store(key, PrivateKey::from_bytes(curve, scalar)?, usage)
     }
 }
 

@@ -10,7 +10,7 @@ use bench_evidence::results::{
 };
 use bench_evidence::{BundleMeta, BundleSigner, NamedDistribution};
 use bench_timing::{DECISION_RULE, Distribution};
-use hsm_api::{Curve, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule};
+use hsm_api::{Curve, Import, KeyId, KeyUsage, ModuleError, PublicKey, SecurityModule};
 use hsm_soft::SoftModule;
 use smgw_units::UtcNanos;
 
