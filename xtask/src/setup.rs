@@ -21,7 +21,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 10] = [
     Tool {
         name: "softhsm2-util",
         package: "softhsm2",
@@ -52,7 +52,41 @@ const TOOLS: [Tool; 5] = [
         purpose: "the independent TLS partner and certificate reader of the tests",
         present: || in_path("openssl"),
     },
+    Tool {
+        name: "pcscd",
+        package: "pcscd",
+        purpose: "stands between the card driver and its reader; runs isolated from the machine's own",
+        present: || in_path("pcscd") || Path::new("/usr/sbin/pcscd").is_file(),
+    },
+    Tool {
+        name: "libpcsclite.so",
+        package: "libpcsclite-dev",
+        purpose: "lets the card driver speak with pcscd",
+        present: || in_libraries(&["libpcsclite.so"]),
+    },
+    Tool {
+        name: "libifdvpcd.so",
+        package: "vsmartcard-vpcd",
+        purpose: "the virtual reader that the emulated card is put into",
+        present: || in_libraries(&["pcsc/drivers/serial/libifdvpcd.so"]),
+    },
+    Tool {
+        name: "opensc-tool",
+        package: "opensc",
+        purpose: "looks at the emulated card with the eyes of others",
+        present: || in_path("opensc-tool"),
+    },
+    Tool {
+        name: "ip",
+        package: "iproute2",
+        purpose: "switches on the loopback device of the network namespace in which pcscd runs isolated",
+        present: || in_path("ip") || Path::new("/usr/sbin/ip").is_file(),
+    },
 ];
+
+/// Keeps Debian's vpcd package from telling the machine's own pcscd of the virtual reader: that one would listen for
+/// cards on all addresses, ports 35963 and 35964. Ours is told by a configuration of its own.
+const WITHOUT_READER: &str = "Dpkg::Options::=--path-exclude=/etc/reader.conf.d/vpcd";
 
 fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -194,7 +228,13 @@ pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
         );
     }
     apt_get(sudo, &["update"])?;
-    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    let mut arguments = vec![
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "-o",
+        WITHOUT_READER,
+    ];
     arguments.extend(packages);
     apt_get(sudo, &arguments)
 }
