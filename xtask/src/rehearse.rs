@@ -9,10 +9,12 @@ use crate::setup::{self, Installing};
 use crate::{Failure, cargo, workspace};
 
 /// The programs a rehearsal runs; the gateway with its seeded defects, so that `--defect` works.
-pub(crate) const BUILD: [&str; 7] = [
+pub(crate) const BUILD: [&str; 9] = [
     "build",
     "-p",
     "smgw",
+    "-p",
+    "hsm-card-emulator",
     "-p",
     "smgw-bench",
     "--features",

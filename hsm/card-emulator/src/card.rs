@@ -17,21 +17,22 @@ use std::fmt;
 use hsm_api::{LifeCycle, Pin, PublicKey};
 use hsm_card::CardProfile;
 use hsm_card::profile::{FileId, Instruction, Need};
+use hsm_soft::PrivateKey;
 use smgw_apdu::tlv::{self, Tag};
-use smgw_apdu::{Command, Response, SecureChannel, StatusWord};
+use smgw_apdu::{Command, Response, SecureChannel, SessionKeys, StatusWord};
 use zeroize::Zeroizing;
 
 pub use shared::SharedCard;
 
 use crate::fault::{Fault, Faults, Planned};
 use crate::randomness::Random;
-use crate::state::{Key, Memory, State};
+use crate::state::{Memory, State};
 use password::Pace;
 
 /// The answer to reset: T=1; historical bytes with the card's capabilities (select by name and by file identifier,
 /// chaining, extended lengths) and the letters SMGW (ISO/IEC 7816-4 §12.1.1).
 pub const ATR: [u8; 15] = [
-    0x3b, 0x8a, 0x80, 0x01, 0x80, 0x73, 0x90, 0x01, 0xc0, 0x64, b'S', b'M', b'G', b'W', 0xcd,
+    0x3b, 0x8a, 0x80, 0x01, 0x80, 0x73, 0x90, 0x01, 0xc0, 0x64, b'S', b'M', b'G', b'W', 0xc3,
 ];
 
 /// One card.
@@ -57,7 +58,7 @@ struct Session {
     challenge: Option<Vec<u8>>,
     administrator_key: Option<PublicKey>,
     administrator: bool,
-    ephemeral: BTreeMap<u8, Key>,
+    ephemeral: BTreeMap<u8, PrivateKey>,
 }
 
 /// How a command ends: with data, or with a status word other than 9000.
@@ -115,6 +116,21 @@ impl Card {
     /// What the card keeps.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Begins a session with these keys, as PACE would; for fuzzing, and for tests of what comes after PACE.
+    pub fn begin_session(&mut self, keys: SessionKeys) {
+        self.session = Some(Session {
+            channel: SecureChannel::new(keys),
+            file: None,
+            signing: None,
+            agreeing: None,
+            verifying: None,
+            challenge: None,
+            administrator_key: None,
+            administrator: false,
+            ephemeral: BTreeMap::new(),
+        });
     }
 
     /// Power comes or the reader resets: sessions, selections and ephemeral keys are gone.
@@ -260,6 +276,7 @@ impl Card {
             Instruction::SetAgreementKey => self.set_agreement_key(data),
             Instruction::Agree => self.agree(data),
             Instruction::GenerateKeyPair => self.generate_key_pair(data),
+            Instruction::GenerateEphemeralKey => self.generate_ephemeral_key(data),
             Instruction::ReadPublicKey => self.read_public_key(data),
             Instruction::DeleteKey => self.delete_key(data),
             Instruction::SetAdministratorKey => self.set_administrator_key(data),

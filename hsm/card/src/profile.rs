@@ -70,8 +70,10 @@ pub enum Instruction {
     GenerateEphemeralKey,
     /// Reads the public half of a key pair.
     ReadPublicKey,
-    /// Destroys a key pair.
+    /// Destroys a key pair that would stay.
     DeleteKey,
+    /// Destroys a key pair for one agreement that is not needed.
+    DeleteEphemeralKey,
     /// Chooses the administrator's public key.
     SetAdministratorKey,
     /// Authenticates the administrator.
@@ -86,7 +88,7 @@ pub enum Instruction {
 
 impl Instruction {
     /// All instructions; a table has each exactly once.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SelectApplication,
         Self::SelectFile,
         Self::ReadCardAccess,
@@ -105,6 +107,7 @@ impl Instruction {
         Self::GenerateEphemeralKey,
         Self::ReadPublicKey,
         Self::DeleteKey,
+        Self::DeleteEphemeralKey,
         Self::SetAdministratorKey,
         Self::ExternalAuthenticate,
         Self::ChangePin,
@@ -733,7 +736,7 @@ mod tests {
             (UpdateBinary, Personalisation, administrator, Need::Pace),
             (UpdateBinary, Operation, administrator, Need::Administrator),
             (UpdateBinary, Operation, Some(0xc100), Need::Pace),
-            (UpdateBinary, Decommissioned, None, Need::NothingSuffices),
+            (UpdateBinary, Decommissioned, None, Need::Pace),
         ] {
             assert_eq!(profile.needs(id, phase, file), need, "{id:?} {phase}");
         }

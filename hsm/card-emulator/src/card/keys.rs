@@ -41,7 +41,7 @@ impl Card {
 
     pub(super) fn sign(&mut self, digest: &[u8]) -> Outcome {
         let reference = self.session()?.signing.ok_or(StatusWord::CONDITIONS)?;
-        let key = self.key(reference).ok_or(StatusWord::NOT_FOUND)?;
+        let key = self.lasting_key(reference)?;
         let mut signature = key.private.sign_digest(digest).map_err(wrong_data)?;
         if self.faults.strikes(Fault::WrongSignature)
             && let Some(last) = signature.last_mut()
@@ -77,57 +77,55 @@ impl Card {
     pub(super) fn agree(&mut self, data: &[u8]) -> Outcome {
         let request = tlv::only(data, DYNAMIC).ok_or(StatusWord::WRONG_DATA)?;
         let point = value(request, 0x85)?;
-        let reference = self.session()?.agreeing.ok_or(StatusWord::CONDITIONS)?;
-        let key = self.key(reference).ok_or(StatusWord::NOT_FOUND)?;
-        let secret = key.private.agree(point).map_err(wrong_data)?;
-        self.session()?.ephemeral.remove(&reference);
+        let session = self.session()?;
+        let reference = session.agreeing.ok_or(StatusWord::CONDITIONS)?;
+        let secret = match session.ephemeral.remove(&reference) {
+            Some(ephemeral) => ephemeral.agree(point),
+            None => self.lasting_key(reference)?.private.agree(point),
+        };
+        let secret = secret.map_err(wrong_data)?;
         let answer = Zeroizing::new(tlv::object(POINT_OR_SECRET, &secret.0));
         Ok(tlv::object(DYNAMIC, &answer))
     }
 
-    /// Makes a key pair; one that was there under the reference is gone.
+    /// Makes a key pair that stays; one that was there under the reference is gone.
     pub(super) fn generate_key_pair(&mut self, data: &[u8]) -> Outcome {
         let reference = byte(data, 0x84)?;
-        let template = value(data, 0xac)?;
-        let usage = self
-            .profile
-            .usage(byte(template, 0x80)?)
-            .ok_or(StatusWord::WRONG_DATA)?;
-        let curve = curve(value(template, 0x06)?).ok_or(StatusWord::WRONG_DATA)?;
-        if self.profile.curves.iter().all(|known| known.curve != curve) {
-            return Err(StatusWord::WRONG_DATA);
-        }
-        let ephemeral = self.profile.keys.ephemeral.contains(reference);
         let keys = &self.profile.keys;
-        let lasting = keys.named.iter().any(|named| named.reference == reference)
-            || keys.free.contains(reference);
-        if !ephemeral && !lasting {
+        let known = keys.named.iter().any(|named| named.reference == reference);
+        if !known && !keys.free.contains(reference) {
             return Err(StatusWord::NOT_FOUND);
         }
-        let private = self.new_private_key(curve)?;
+        let template = value(data, 0xac)?;
+        let usage = self.profile.usage(byte(template, 0x80)?);
+        let usage = usage.ok_or(StatusWord::WRONG_DATA)?;
+        let private = self.new_private_key(template)?;
         let public = template_of(private.public_key());
         let key = Key { private, usage };
-        if ephemeral {
-            self.session()?.ephemeral.insert(reference, key);
-        } else {
-            self.change(|state| drop(state.keys.insert(reference, key)))?;
+        self.change(|state| drop(state.keys.insert(reference, key)))?;
+        Ok(public)
+    }
+
+    /// Makes a key pair for one agreement, which ends with the session at the latest.
+    pub(super) fn generate_ephemeral_key(&mut self, data: &[u8]) -> Outcome {
+        let reference = byte(data, 0x84)?;
+        if !self.profile.keys.ephemeral.contains(reference) {
+            return Err(StatusWord::NOT_FOUND);
         }
+        let private = self.new_private_key(value(data, 0xac)?)?;
+        let public = template_of(private.public_key());
+        self.session()?.ephemeral.insert(reference, private);
         Ok(public)
     }
 
     pub(super) fn read_public_key(&mut self, data: &[u8]) -> Outcome {
-        let key = self.key(byte(data, 0x84)?).ok_or(StatusWord::NOT_FOUND)?;
+        let key = self.lasting_key(byte(data, 0x84)?)?;
         Ok(template_of(key.private.public_key()))
     }
 
     pub(super) fn delete_key(&mut self, data: &[u8]) -> Outcome {
         let reference = byte(data, 0x84)?;
-        if self.session()?.ephemeral.remove(&reference).is_some() {
-            return Ok(Vec::new());
-        }
-        if !self.state.keys.contains_key(&reference) {
-            return Err(StatusWord::NOT_FOUND);
-        }
+        self.lasting_key(reference)?;
         self.change(|state| drop(state.keys.remove(&reference)))?;
         Ok(Vec::new())
     }
@@ -168,24 +166,29 @@ impl Card {
     }
 
     /// The reference in an MSE:Set, of a key that may be used so.
-    fn chosen(&self, data: &[u8], usage: KeyUsage) -> Result<u8, StatusWord> {
+    fn chosen(&mut self, data: &[u8], usage: KeyUsage) -> Result<u8, StatusWord> {
         let reference = byte(data, 0x84)?;
-        let key = self.key(reference).ok_or(StatusWord::NOT_FOUND)?;
-        match key.usage == usage {
+        let ephemeral = self.session()?.ephemeral.contains_key(&reference);
+        let allowed = match ephemeral {
+            true => usage == KeyUsage::Agree,
+            false => self.lasting_key(reference)?.usage == usage,
+        };
+        match allowed {
             true => Ok(reference),
             false => Err(StatusWord::CONDITIONS),
         }
     }
 
-    fn key(&self, reference: u8) -> Option<&Key> {
-        let ephemeral = self
-            .session
-            .as_ref()
-            .and_then(|session| session.ephemeral.get(&reference));
-        ephemeral.or_else(|| self.state.keys.get(&reference))
+    fn lasting_key(&self, reference: u8) -> Result<&Key, StatusWord> {
+        self.state.keys.get(&reference).ok_or(StatusWord::NOT_FOUND)
     }
 
-    fn new_private_key(&mut self, curve: Curve) -> Result<PrivateKey, StatusWord> {
+    /// A new key on the curve that the template names.
+    fn new_private_key(&mut self, template: &[u8]) -> Result<PrivateKey, StatusWord> {
+        let curve = curve(value(template, 0x06)?).ok_or(StatusWord::WRONG_DATA)?;
+        if self.profile.curves.iter().all(|known| known.curve != curve) {
+            return Err(StatusWord::WRONG_DATA);
+        }
         let mut scalar = Zeroizing::new(vec![0; curve.field_len()]);
         for _ in 0..DRAWS {
             self.draw(&mut scalar)?;

@@ -7,9 +7,9 @@ use hsm_card::pace::{
     BRAINPOOL_P256R1, PROTOCOL, PaceError, Randomness,
 };
 use smgw_apdu::tlv::{self, Tag};
-use smgw_apdu::{Command, SecureChannel, StatusWord};
+use smgw_apdu::{Command, StatusWord};
 
-use super::{Card, Outcome, Session, value};
+use super::{Card, Outcome, value};
 use crate::fault::Fault;
 
 /// How far PACE is.
@@ -94,17 +94,7 @@ impl Card {
         match agreed.token(data) {
             Ok((keys, answer)) => {
                 self.all_tries_again()?;
-                self.session = Some(Session {
-                    channel: SecureChannel::new(keys),
-                    file: None,
-                    signing: None,
-                    agreeing: None,
-                    verifying: None,
-                    challenge: None,
-                    administrator_key: None,
-                    administrator: false,
-                    ephemeral: Default::default(),
-                });
+                self.begin_session(keys);
                 Ok(answer)
             }
             Err(PaceError::WrongToken) => Err(StatusWord::tries(left)),
