@@ -4,10 +4,16 @@
 use crate::{Failure, cargo, workspace};
 
 /// Every benchmark and what it compares. Each is a program of its name in `tests/performance`.
-const BENCHMARKS: [(&str, &str); 1] = [(
-    "metering",
-    "SML and M-Bus decoding beside sml-rs and m-bus-parser",
-)];
+const BENCHMARKS: [(&str, &str); 2] = [
+    (
+        "hsm",
+        "signing, agreeing and TLS by security modules beside raw cryptoki and openssl speed",
+    ),
+    (
+        "metering",
+        "SML and M-Bus decoding beside sml-rs and m-bus-parser",
+    ),
+];
 
 /// Runs the benchmark the first argument names; further arguments are passed on to it.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {

@@ -22,8 +22,8 @@ const NO_IO: [&str; 10] = [
 /// The security module's back-ends, which the gateway may construct but not otherwise know.
 const BACK_ENDS: [&str; 4] = ["hsm-pkcs11", "hsm-soft", "hsm-card", "hsm-card-emulator"];
 
-/// What tests are fed with: those of every room may use it.
-const TEST_MATERIAL: &str = "test-material";
+/// What tests are fed with, and what fails for them on demand: those of every room may use it.
+const TEST_MATERIAL: [&str; 2] = ["test-material", "pkcs11-faults"];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Room {
@@ -100,7 +100,7 @@ fn dependencies(package: &Package, room: Room, packages: &[Package], breaches: &
         let (name, kind) = (dependency.name.as_str(), dependency.kind);
         let ours = packages.iter().find(|other| other.name == name);
         if let Some(other) = ours.and_then(|other| Room::of(&other.directory)) {
-            if kind == Kind::Dev && name == TEST_MATERIAL {
+            if kind == Kind::Dev && TEST_MATERIAL.contains(&name) {
                 continue;
             }
             if !room.may_use(other, kind) {

@@ -29,28 +29,9 @@ pub(crate) fn generate(
     curve: Curve,
     usage: KeyUsage,
 ) -> Result<Key, Failure> {
-    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-        if !find(session, class, key)?.is_empty() {
-            return Err(ModuleError::caller(format!("key {key} exists already"))
-                .because(Reason::Exists)
-                .into());
-        }
-    }
-    require_login(session)?;
-    let sign = usage == KeyUsage::Sign;
-    let named = [
-        Attribute::Token(true),
-        label(key),
-        Attribute::Id(key.0.clone().into_bytes()),
-    ];
-    let public = [Attribute::Verify(sign)];
-    let private = [Attribute::Sign(sign), Attribute::Derive(!sign)];
-    let (public, private) = pair(
-        session,
-        curve,
-        &[&named[..], &public].concat(),
-        &[&named[..], &private].concat(),
-    )?;
+    require_free(session, key)?;
+    let (public, private) = named(key, usage, true);
+    let (public, private) = pair(session, curve, &public, &private)?;
     match read_public(session, public) {
         Ok(public) => Ok(Key { private, public }),
         Err(failure) => {
@@ -59,6 +40,43 @@ pub(crate) fn generate(
             Err(failure)
         }
     }
+}
+
+/// Takes a given key pair under a name that is still free, for as long as this session lasts.
+#[cfg(feature = "testing")]
+pub(crate) fn import(
+    session: &Session,
+    key: &KeyId,
+    usage: KeyUsage,
+    scalar: &[u8],
+    public: &PublicKey,
+) -> Result<(), Failure> {
+    require_free(session, key)?;
+    let curve = Attribute::EcParams(public.curve.oid_der().to_vec());
+    let (public_part, private_part) = named(key, usage, false);
+    let public_part = [
+        public_part,
+        vec![
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::KeyType(KeyType::EC),
+            Attribute::Private(false),
+            Attribute::EcPoint(point::octet_string(&public.point)),
+            curve.clone(),
+        ],
+    ];
+    let private_part = [
+        private_part,
+        vec![
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+            Attribute::KeyType(KeyType::EC),
+            Attribute::Value(scalar.to_vec()),
+            curve,
+        ],
+        KEPT_INSIDE.to_vec(),
+    ];
+    session.create_object(&public_part.concat())?;
+    session.create_object(&private_part.concat())?;
+    Ok(())
 }
 
 /// Makes a key pair that lives as long as its session at most.
@@ -82,7 +100,41 @@ pub(crate) fn generate_ephemeral(session: &Session, curve: Curve) -> Result<Key,
     })
 }
 
-/// Every private key is made here: it stays inside (TR-03116-3 §2.4).
+fn require_free(session: &Session, key: &KeyId) -> Result<(), Failure> {
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        if !find(session, class, key)?.is_empty() {
+            return Err(ModuleError::caller(format!("key {key} exists already"))
+                .because(Reason::Exists)
+                .into());
+        }
+    }
+    require_login(session)?;
+    Ok(())
+}
+
+/// What sets a named key pair apart, public and private half.
+fn named(key: &KeyId, usage: KeyUsage, lasting: bool) -> (Vec<Attribute>, Vec<Attribute>) {
+    let sign = usage == KeyUsage::Sign;
+    let named = [
+        Attribute::Token(lasting),
+        label(key),
+        Attribute::Id(key.0.clone().into_bytes()),
+    ];
+    let public = [Attribute::Verify(sign)];
+    let private = [Attribute::Sign(sign), Attribute::Derive(!sign)];
+    (
+        [&named[..], &public].concat(),
+        [&named[..], &private].concat(),
+    )
+}
+
+/// What every private key has (TR-03116-3 §2.4).
+const KEPT_INSIDE: [Attribute; 3] = [
+    Attribute::Private(true),
+    Attribute::Sensitive(true),
+    Attribute::Extractable(false),
+];
+
 fn pair(
     session: &Session,
     curve: Curve,
@@ -93,15 +145,10 @@ fn pair(
         Attribute::Private(false),
         Attribute::EcParams(curve.oid_der().to_vec()),
     ];
-    let every_private = [
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-    ];
     Ok(session.generate_key_pair(
         &Mechanism::EccKeyPairGen,
         &[&every_public[..], public].concat(),
-        &[&every_private[..], private].concat(),
+        &[&KEPT_INSIDE[..], private].concat(),
     )?)
 }
 
@@ -308,7 +355,7 @@ pub(crate) fn destroy(session: &Session, objects: &[ObjectHandle]) {
 }
 
 fn find(session: &Session, class: ObjectClass, key: &KeyId) -> Result<Vec<ObjectHandle>, Failure> {
-    Ok(session.find_objects(&[Attribute::Class(class), Attribute::Token(true), label(key)])?)
+    Ok(session.find_objects(&[Attribute::Class(class), label(key)])?)
 }
 
 fn label(key: &KeyId) -> Attribute {

@@ -303,6 +303,28 @@ impl SecurityModule for Pkcs11Module {
     }
 }
 
+/// Known answers need given keys; a gateway's own are made in its module. An imported key is a session object: it
+/// never reaches the token's memory and is gone with the module at the latest.
+#[cfg(feature = "testing")]
+impl hsm_api::Import for Pkcs11Module {
+    fn import_key(
+        &self,
+        key: &KeyId,
+        curve: Curve,
+        usage: KeyUsage,
+        scalar: &[u8],
+    ) -> Result<PublicKey, ModuleError> {
+        let public = hsm_soft::PrivateKey::from_bytes(curve, scalar)?
+            .public_key()
+            .clone();
+        self.token.link.run(&format!("importing key {key}"), |at| {
+            self.token.require_alive(at)?;
+            keys::import(at.session, key, usage, scalar, &public)
+        })?;
+        Ok(public)
+    }
+}
+
 impl Token {
     /// What is known of the generation at work; what was known of an earlier one is forgotten.
     fn known(&self, at: Place<'_>) -> MutexGuard<'_, Known> {

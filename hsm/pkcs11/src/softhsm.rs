@@ -144,6 +144,22 @@ fn random_pin() -> std::io::Result<Zeroizing<String>> {
 /// When the child fails, or `test` does not name exactly one test.
 #[cfg(feature = "testing")]
 pub fn in_child(test: &str, labels: &[&str], pin: &str, body: impl FnOnce(PathBuf)) {
+    in_child_with(test, labels, pin, |_, _| Vec::new(), body);
+}
+
+/// As [`in_child`], with more in the child's environment: `environment` gets a folder of the test's own and the
+/// library's path. Libraries that stand before SoftHSM2 read theirs.
+///
+/// # Panics
+/// As [`in_child`].
+#[cfg(feature = "testing")]
+pub fn in_child_with(
+    test: &str,
+    labels: &[&str],
+    pin: &str,
+    environment: impl FnOnce(&Path, &Path) -> Vec<(&'static str, PathBuf)>,
+    body: impl FnOnce(PathBuf),
+) {
     const MARK: &str = "SMGW_BENCH_SOFTHSM_CHILD";
     let Some(library) = installed() else {
         println!("SKIPPED: softhsm2 is not installed");
@@ -162,6 +178,7 @@ pub fn in_child(test: &str, labels: &[&str], pin: &str, body: impl FnOnce(PathBu
         .args(["--exact", test, "--nocapture"])
         .env(CONF_VARIABLE, conf)
         .env(MARK, test)
+        .envs(environment(dir.path(), &library))
         .output()
         .expect("the test as a child");
     let (out, err) = (

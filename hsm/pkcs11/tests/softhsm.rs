@@ -9,7 +9,7 @@ use hsm_api::{Curve, Fault, KeyId, KeyUsage, SecurityModule};
 use hsm_pkcs11::softhsm::in_child;
 use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector, tokens};
 use hsm_soft::SoftModule;
-use hsm_suite::conformance;
+use hsm_suite::{Effort, Names, Suite};
 
 const PIN: &str = "1234567890";
 
@@ -24,45 +24,27 @@ fn open(library: &Path, label: &str) -> Pkcs11Module {
     Pkcs11Module::open(config(library, label, PIN)).unwrap()
 }
 
+/// Many agreements on brainpoolP512r1 because SoftHSM2 misreads raw points beginning 04 7F, one of about 170.
 #[test]
-fn token_and_software_keep_the_promises() {
-    in_child(
-        "token_and_software_keep_the_promises",
-        &["a"],
-        PIN,
-        |library| {
-            let token = open(&library, "a");
-            assert!(token.capabilities().keys_stay_inside);
-            let (soft, names) = (SoftModule::new(), conformance::Names::default());
-            for curve in Curve::ALL {
-                conformance::check(&token, &soft, curve, &names);
-            }
-            conformance::check_storage(&token, &names);
-        },
-    );
-}
-
-/// SoftHSM2 misreads raw brainpoolP512r1 points beginning 04 7F; one of about 170 points does, so that 800
-/// of them miss it with probability 0.01.
-#[test]
-fn no_point_is_misread() {
-    const CURVE: Curve = Curve::BrainpoolP512r1;
-    in_child("no_point_is_misread", &["a"], PIN, |library| {
-        let token = open(&library, "a");
-        for _ in 0..400 {
-            let (one, two) = (
-                token.ephemeral_key(CURVE).unwrap(),
-                token.ephemeral_key(CURVE).unwrap(),
-            );
-            let (point_one, point_two) = (
-                one.public_key().point.clone(),
-                two.public_key().point.clone(),
-            );
-            assert_eq!(
-                *one.agree(&point_two).unwrap().0,
-                *two.agree(&point_one).unwrap().0
-            );
-        }
+fn token_passes_the_suite() {
+    in_child("token_passes_the_suite", &["a"], PIN, |library| {
+        let (token, soft) = (open(&library, "a"), SoftModule::new());
+        assert!(token.capabilities().keys_stay_inside);
+        let suite = Suite {
+            module: &token,
+            oracle: &soft,
+            import: Some(&token),
+            names: &Names::default(),
+            effort: Effort {
+                agreements: 800,
+                end_of_life: true,
+                ..Effort::FULL
+            },
+        };
+        let report = suite.run(|row| println!("{}: {}", row.name, row.outcome));
+        assert!(report.passed(), "{report}");
+        assert_eq!(report.not_run().count(), 0, "{report}");
+        assert!(report.checks() > 10_000, "{report}");
     });
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Takes turns between two pieces of work and compares their speed by processor time.
+//! Takes turns between two pieces of work and compares their speed: by processor time, or on threads by elapsed time,
+//! where waiting for each other is part of it.
 
-use std::time::Duration;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -27,8 +29,8 @@ impl Rounds {
     };
 }
 
-/// Rates in items per second of processor time, one per turn.
-#[derive(Clone, Debug)]
+/// Rates in items per second, one per turn.
+#[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Ours.
     pub ours: Vec<f64>,
@@ -42,8 +44,8 @@ fn processor_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// Items per second over one slice; each pass handles `items`.
-fn rate(slice: Duration, items: usize, pass: &mut dyn FnMut()) -> f64 {
+/// Items per second of processor time over one slice; each pass handles `items`.
+pub fn rate(slice: Duration, items: usize, pass: &mut dyn FnMut()) -> f64 {
     let start = processor_time();
     let mut passes = 0_u64;
     loop {
@@ -66,15 +68,61 @@ pub fn beside(
     // The first pass of each fills caches and is not counted.
     ours();
     peer();
-    let mut measured = Measured {
-        ours: Vec::new(),
-        peer: Vec::new(),
-    };
-    for _ in 0..rounds.rounds {
-        measured.ours.push(rate(rounds.slice, items, &mut ours));
-        measured.peer.push(rate(rounds.slice, items, &mut peer));
+    take_turns(
+        rounds.rounds,
+        || rate(rounds.slice, items, &mut ours),
+        || rate(rounds.slice, items, &mut peer),
+    )
+}
+
+/// One rate of ours and one of the peer's, by turns.
+pub fn take_turns(
+    turns: usize,
+    mut ours: impl FnMut() -> f64,
+    mut peer: impl FnMut() -> f64,
+) -> Measured {
+    let (ours, peer) = (0..turns).map(|_| (ours(), peer())).unzip();
+    Measured { ours, peer }
+}
+
+/// Work on so many threads at once; each is told its number, from 0.
+#[derive(Clone, Copy)]
+pub struct OnThreads<'a> {
+    /// How many.
+    pub threads: usize,
+    /// One pass of one thread.
+    pub pass: &'a (dyn Fn(usize) + Sync),
+}
+
+impl OnThreads<'_> {
+    /// Passes of all threads per second of elapsed time, over one slice.
+    pub fn rate(self, slice: Duration) -> f64 {
+        let together = Barrier::new(self.threads);
+        let one = |thread: usize| {
+            together.wait();
+            let start = Instant::now();
+            let mut passes = 0_u64;
+            loop {
+                (self.pass)(thread);
+                passes += 1;
+                let used = start.elapsed();
+                if used >= slice {
+                    return passes as f64 / used.as_secs_f64();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let one = &one;
+            let threads: Vec<_> = (0..self.threads)
+                .map(|thread| scope.spawn(move || one(thread)))
+                .collect();
+            let rates = threads.into_iter().map(|thread| match thread.join() {
+                Ok(rate) => rate,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            rates.sum()
+        })
     }
-    measured
 }
 
 /// Measures a pass that no peer can do.
@@ -133,6 +181,20 @@ mod tests {
         assert_eq!(measured.ratio(), Some(3.0));
         assert_eq!(measured.peer(), Some(10.0));
         assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), 2.5);
+    }
+
+    #[test]
+    fn every_thread_works() {
+        let passes = [const { std::sync::atomic::AtomicUsize::new(0) }; 3];
+        let pass = |thread: usize| {
+            passes[thread].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
+        let work = OnThreads {
+            threads: 3,
+            pass: &pass,
+        };
+        assert!(work.rate(Duration::ZERO) > 0.0);
+        assert!(passes.into_iter().all(|passes| passes.into_inner() == 1));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Report {
     pub fn row(&mut self, row: Row) {
         if self.rows.is_empty() {
             println!(
-                "{:32} {:>12} {:>14} {:>14} {:>7}  peer",
+                "{:44} {:>12} {:>14} {:>14} {:>7}  peer",
                 "metric", "unit", "ours", "peer", "ratio"
             );
         }
@@ -109,7 +109,7 @@ impl Report {
             figure.map_or("-".to_owned(), |figure| format!("{figure:.digits$}"))
         };
         println!(
-            "{:32} {:>12} {:>14} {:>14} {:>7}  {}",
+            "{:44} {:>12} {:>14} {:>14} {:>7}  {}",
             row.metric,
             row.unit,
             shown(Some(row.ours), if row.ours < 100.0 { 2 } else { 0 }),

@@ -66,6 +66,46 @@ fn judge_metering(report: &Value) {
 }
 
 #[test]
+fn hsm_compares_with_both_peers() {
+    let report = quick(env!("CARGO_BIN_EXE_hsm"), "hsm", None);
+    assert_eq!(report["name"], "hsm");
+    let rows = report["rows"].as_array().unwrap();
+    let mut expected = vec![
+        ("sign brainpoolP256r1, soft", Some("openssl speed")),
+        ("ECDH brainpoolP256r1, soft", Some("openssl speed")),
+        ("TLS 1.2 handshake, soft", None),
+        ("TLS 1.3 handshake, soft", None),
+    ];
+    if hsm_pkcs11::softhsm::installed().is_some() {
+        expected.extend([
+            ("sign brainpoolP256r1, 1 session", Some("raw cryptoki")),
+            ("sign brainpoolP256r1, 2 sessions", Some("raw cryptoki")),
+            ("ECDH brainpoolP512r1, 1 session", Some("raw cryptoki")),
+            ("ECDH P-384, 2 sessions", Some("raw cryptoki")),
+            ("verify P-256, 1 session", Some("raw cryptoki")),
+            ("random 32 B, 1 session", Some("raw cryptoki")),
+            ("sign scaling 2 sessions/1 session", Some("1 session")),
+            ("sign brainpoolP256r1, SoftHSM2", Some("openssl speed")),
+            ("TLS 1.3 handshake, SoftHSM2", None),
+        ]);
+    } else {
+        println!("SKIPPED: softhsm2 is not installed");
+    }
+    for (metric, peer) in expected {
+        let row = rows.iter().find(|row| row["metric"] == metric);
+        let row = row.unwrap_or_else(|| panic!("{metric}"));
+        assert_eq!(row["peer_name"].as_str(), peer, "{row}");
+        let figures: &[&str] = match peer {
+            Some(_) => &["ours", "peer", "ratio", "n"],
+            None => &["ours", "n"],
+        };
+        for figure in figures {
+            assert!(row[*figure].as_f64() > Some(0.0), "{row}");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_flag_is_refused() {
     let run = Command::new(env!("CARGO_BIN_EXE_metering"))
         .arg("--fast")
