@@ -3,15 +3,18 @@
 
 use crate::{Failure, cargo, workspace};
 
-/// Every benchmark and what it compares. Each is a program of its name in `tests/performance`.
-const BENCHMARKS: [(&str, &str); 2] = [
+/// Every benchmark, what it compares, and the packages whose programs it starts. Each is a program of its name in
+/// `tests/performance`.
+const BENCHMARKS: [(&str, &str, &[&str]); 2] = [
     (
         "hsm",
         "signing, agreeing and TLS by security modules beside raw cryptoki and openssl speed",
+        &["hsm-card-emulator"],
     ),
     (
         "metering",
         "SML and M-Bus decoding beside sml-rs and m-bus-parser",
+        &[],
     ),
 ];
 
@@ -20,11 +23,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let Some((name, passed_on)) = arguments.split_first() else {
         return Err(refused(format!("which benchmark? {}", listed())));
     };
-    if !BENCHMARKS.iter().any(|(known, _)| known == name) {
+    let Some((.., needed)) = BENCHMARKS.iter().find(|(known, ..)| known == name) else {
         let listed = listed();
         return Err(refused(format!("there is no benchmark `{name}`. {listed}")));
-    }
+    };
     let root = workspace::root();
+    for package in *needed {
+        cargo::run(&root, &["build", "--release", "-p", package])?;
+    }
     let mut command = vec![
         "run",
         "--release",
@@ -39,7 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 fn listed() -> String {
-    let rows = BENCHMARKS.map(|(name, purpose)| format!("\n  {name:12}{purpose}"));
+    let rows = BENCHMARKS.map(|(name, purpose, _)| format!("\n  {name:12}{purpose}"));
     format!("There are:{}", rows.concat())
 }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Speed of the security modules: the pool of PKCS#11 sessions beside the bare calls, software beside `openssl speed`,
-//! TLS handshakes of the gateway's end.
+//! the emulated card through pcscd, TLS handshakes of the gateway's end.
 
+mod card;
 mod handshake;
 mod openssl;
 mod raw;
 
 use std::error::Error;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -25,14 +26,20 @@ use smgw_performance::{
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// One pass of the work that is measured, and one on a thread that is told its number.
+type Pass<'a> = &'a (dyn Fn() + Sync);
+type ThreadPass<'a> = &'a (dyn Fn(usize) + Sync);
+
 const RAW: &str = "raw cryptoki";
 const SPEED: &str = "openssl speed";
 const LABEL: &str = "bench";
 const PIN: &str = "1234567890";
 const SESSIONS: usize = 2;
 
-/// Set in the child that has a token.
+/// Set in the child, which finds its token and its card by the environment; names those that there are.
 const CHILD: &str = "SMGW_BENCH_HSM_CHILD";
+const TOKEN: &str = "token";
+const CARD: &str = "card";
 
 /// A module with a signing and an agreement key, and what they work on.
 struct Keys<'a> {
@@ -68,6 +75,13 @@ impl<'a> Keys<'a> {
 
     fn digest(&self) -> &'static [u8] {
         digest(self.curve)
+    }
+
+    fn remove(&self) -> Outcome<()> {
+        for key in [&self.sign, &self.agree] {
+            self.module.remove_key(key)?;
+        }
+        Ok(())
     }
 
     fn sign(&self) {
@@ -112,7 +126,7 @@ fn token(report: &mut Report, rounds: Rounds, library: &Path) -> Outcome<Arc<dyn
         let raw_agree = |thread: usize| {
             black_box(raw.agree(thread, agree, curve, &keys.peer_point));
         };
-        let rows: [(&str, &(dyn Fn() + Sync), &(dyn Fn(usize) + Sync)); 2] = [
+        let rows: [(&str, Pass<'_>, ThreadPass<'_>); 2] = [
             ("sign", &|| keys.sign(), &raw_sign),
             ("ECDH", &|| keys.agree(), &raw_agree),
         ];
@@ -133,8 +147,7 @@ fn token(report: &mut Report, rounds: Rounds, library: &Path) -> Outcome<Arc<dyn
 
         if curve == Curve::BrainpoolP256r1 {
             let ours = |_: usize| keys.sign();
-            let sides: [(&str, &(dyn Fn(usize) + Sync)); 2] =
-                [("", &ours), (", raw cryptoki", &raw_sign)];
+            let sides: [(&str, ThreadPass<'_>); 2] = [("", &ours), (", raw cryptoki", &raw_sign)];
             for (side, work) in sides {
                 let measured = by_turns(rounds, [(SESSIONS, work), (1, work)]);
                 let metric = format!("sign scaling {SESSIONS} sessions/1 session{side}");
@@ -161,13 +174,28 @@ fn token(report: &mut Report, rounds: Rounds, library: &Path) -> Outcome<Arc<dyn
 }
 
 /// Two pieces of work on so many threads, by elapsed time.
-fn by_turns(rounds: Rounds, sides: [(usize, &(dyn Fn(usize) + Sync)); 2]) -> Measured {
+fn by_turns(rounds: Rounds, sides: [(usize, ThreadPass<'_>); 2]) -> Measured {
     let [ours, peer] = sides.map(|(threads, pass)| OnThreads { threads, pass });
     take_turns(
         rounds.rounds,
         || ours.rate(rounds.slice),
         || peer.rate(rounds.slice),
     )
+}
+
+/// Work that no peer does, on one thread, by elapsed time.
+fn alone_elapsed(report: &mut Report, rounds: Rounds, metric: &str, work: Pass<'_>) {
+    let pass = |_: usize| work();
+    let work = OnThreads {
+        threads: 1,
+        pass: &pass,
+    };
+    let rates = (0..rounds.rounds).map(|_| work.rate(rounds.slice));
+    let measured = Measured {
+        ours: rates.collect(),
+        peer: Vec::new(),
+    };
+    report.row(Row::of(metric, "1/s", &measured, None));
 }
 
 /// Modules on one thread beside `openssl speed`, which needs a second for each of its operations.
@@ -177,7 +205,8 @@ fn beside_openssl(
     modules: &[(&str, Arc<dyn SecurityModule>)],
 ) -> Outcome<()> {
     type Figure = fn(&Speed) -> f64;
-    let operations: [(&str, fn(&Keys<'_>), Figure); 3] = [
+    type Operation = fn(&Keys<'_>);
+    let operations: [(&str, Operation, Figure); 3] = [
         ("sign", |keys| keys.sign(), |speed| speed.sign),
         ("verify", |keys| keys.verify(), |speed| speed.verify),
         ("ECDH", |keys| keys.agree(), |speed| speed.agree),
@@ -227,37 +256,30 @@ fn handshakes(
         for (version, narrow) in VERSIONS {
             let ends = Ends::new(Arc::clone(module), narrow)?;
             ends.shake_hands()?;
-            let pass = |_: usize| {
-                ends.shake_hands()
-                    .expect("the handshake before did not fail")
-            };
-            let work = OnThreads {
-                threads: 1,
-                pass: &pass,
-            };
-            let rates = (0..rounds.rounds).map(|_| work.rate(rounds.slice));
-            let measured = Measured {
-                ours: rates.collect(),
-                peer: Vec::new(),
-            };
             let metric = format!("{version} handshake, {name}");
-            report.row(Row::of(&metric, "1/s", &measured, None));
+            alone_elapsed(report, rounds, &metric, &|| {
+                ends.shake_hands()
+                    .expect("the handshake before did not fail");
+            });
         }
     }
     Ok(())
 }
 
-fn run(arguments: Arguments, library: Option<&Path>) -> Outcome<()> {
+fn run(arguments: Arguments, parts: &str) -> Outcome<()> {
     let rounds = arguments.rounds;
     let mut report = Report::new("hsm");
     report.input(load("before"));
     let mut modules: Vec<(&str, Arc<dyn SecurityModule>)> =
         vec![("soft", Arc::new(SoftModule::new()))];
-    match library {
-        Some(library) => modules.push(("SoftHSM2", token(&mut report, rounds, library)?)),
-        None => println!("SKIPPED: softhsm2 is not installed"),
+    if let Some(library) = installed().filter(|_| parts.contains(TOKEN)) {
+        modules.push(("SoftHSM2", token(&mut report, rounds, &library)?));
     }
+    // The processor time of this process says nothing of the card's work.
     beside_openssl(&mut report, rounds, &modules)?;
+    if parts.contains(CARD) {
+        modules.push(("card", card::measure(&mut report, rounds)?));
+    }
     handshakes(&mut report, rounds, &modules)?;
     report.input(load("after"));
     report.write(arguments.output)?;
@@ -271,15 +293,33 @@ fn load(when: &str) -> String {
     format!("load average {when}: {minute}")
 }
 
-/// Starts this program again with a fresh token: SoftHSM2 learns from its environment where the tokens are.
+/// Starts this program again with a fresh token and a fresh card: SoftHSM2 and libpcsclite learn from the environment
+/// where these are.
 fn in_child() -> Outcome<ExitCode> {
     let dir = tempfile::tempdir()?;
-    let token = SoftHsmToken::create(dir.path(), LABEL, &Pin::new(PIN))?;
-    let status = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(std::env::current_exe()?);
+    let mut parts = String::new();
+    if installed().is_some() {
+        let token = SoftHsmToken::create(dir.path(), LABEL, &Pin::new(PIN))?;
+        child.env(CONF_VARIABLE, token.conf());
+        parts += TOKEN;
+    } else {
+        println!("SKIPPED: softhsm2 is not installed");
+    }
+    let card = card::start(dir.path());
+    match &card {
+        Ok((pcscd, _)) => {
+            let (name, socket) = pcscd.environment();
+            child.env(name, socket);
+            parts = format!("{parts} {CARD}");
+        }
+        Err(why) => println!("SKIPPED: no card: {why}"),
+    }
+    let status = child
         .args(std::env::args_os().skip(1))
-        .env(CONF_VARIABLE, token.conf())
-        .env(CHILD, "1")
+        .env(CHILD, parts)
         .status()?;
+    drop(card);
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
@@ -293,11 +333,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    let library: Option<PathBuf> = installed();
-    let outcome = if library.is_some() && std::env::var_os(CHILD).is_none() {
-        in_child()
-    } else {
-        run(arguments, library.as_deref()).map(|()| ExitCode::SUCCESS)
+    let outcome = match std::env::var(CHILD) {
+        Ok(parts) => run(arguments, &parts).map(|()| ExitCode::SUCCESS),
+        Err(_) => in_child(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("hsm: {error}");
