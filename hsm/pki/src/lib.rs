@@ -17,14 +17,31 @@
 //!
 //! Two bad variants: an expired certificate ([`CertificateRequest::expired`]), and an impostor, which is the same
 //! request signed with another key.
+//!
+//! A whole smart metering PKI, with its revocation lists and bad certificates for every reason there is, comes from
+//! [`TestPki`]; [`Flaw`] lists the reasons.
 
+mod crl;
+mod draft;
+mod factory;
 mod file;
+mod flaw;
+mod name;
+mod oid;
+mod profile;
 mod request;
 mod self_signed;
+mod signing;
+mod template;
 
 use hsm_api::ModuleError;
 
+pub use crl::{ROOT_LIST_LIFETIME, RevocationList, RevocationReason, SUB_CA_LIST_LIFETIME};
+pub use draft::Contact;
+pub use factory::{Issued, Partner, Setting, TestPki, Triple, key_name};
 pub use file::{Fingerprint, fingerprint_sha256, from_pem, public_key, read_pem_file, to_pem};
+pub use flaw::{Alert, Flaw};
+pub use profile::{Confidence, Generation, LIFETIMES, Lifetime, Profile, Purpose, Role};
 pub use request::CertificateRequest;
 pub use self_signed::self_signed;
 
@@ -54,4 +71,8 @@ pub enum PkiError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn unencodable(error: der::Error) -> PkiError {
+    PkiError::Request(error.to_string())
 }
