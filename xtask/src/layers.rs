@@ -20,7 +20,13 @@ const NO_IO: [&str; 10] = [
 ];
 
 /// The security module's back-ends, which the gateway may construct but not otherwise know.
-const BACK_ENDS: [&str; 4] = ["hsm-pkcs11", "hsm-soft", "hsm-card", "hsm-card-emulator"];
+const BACK_ENDS: [&str; 5] = [
+    "hsm-open",
+    "hsm-pkcs11",
+    "hsm-soft",
+    "hsm-card",
+    "hsm-card-emulator",
+];
 
 /// What tests are fed with, and what fails for them on demand: those of every room may use it.
 const TEST_MATERIAL: [&str; 2] = ["test-material", "pkcs11-faults"];

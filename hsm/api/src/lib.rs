@@ -5,24 +5,32 @@
 //! signs, verifies and gives randomness; hashing, key derivation and bulk ciphers stay outside.
 //! Points are uncompressed (TR-03116-3 §2), signatures plain `r || s` (TR-03111 §5.2.1).
 
+pub mod checked;
 mod curve;
 mod error;
+pub mod guarded;
 mod import;
 mod layer;
+mod operation;
 mod pin;
 mod public_key;
 pub mod signature;
 mod storage;
+pub mod traced;
 
 use std::fmt;
 
+pub use checked::Checked;
 pub use curve::Curve;
 pub use error::{Fault, ModuleError, Reason};
+pub use guarded::Guarded;
 pub use import::Import;
 pub use layer::Layer;
+pub use operation::Operation;
 pub use pin::{Pin, PinSource, PinUnreadable};
 pub use public_key::PublicKey;
 pub use storage::{KeyInfo, LifeCycle, ObjectId, ObjectKind, UnknownPhase};
+pub use traced::Traced;
 use zeroize::Zeroizing;
 
 /// Name of a key inside a module (the PKCS#11 label, the card's key reference).

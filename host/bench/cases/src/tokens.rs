@@ -171,7 +171,7 @@ impl Tokens {
     }
 }
 
-/// The PIN of a real token; asking a person for it belongs to the command line, which does not do so yet.
+/// The PIN of a real token. A person is asked on the terminal itself, so that input and output may be redirected.
 fn read_pin(source: &PinSource) -> Result<String, BringUpError> {
     let missing = |what: String, help: &str| BringUpError::Missing {
         what,
@@ -194,10 +194,15 @@ fn read_pin(source: &PinSource) -> Result<String, BringUpError> {
             Ok(text.lines().next().unwrap_or_default().to_owned())
         }
         PinSource::Inline(pin) => Ok(pin.clone()),
-        PinSource::Prompt => Err(BringUpError::NotDrivable {
-            part: "pin = \"prompt\"".to_owned(),
-            reason: "asking for a PIN is not implemented; use env or file".to_owned(),
-        }),
+        PinSource::Prompt => hsm_api::PinSource::Prompt("the gateway's security module".to_owned())
+            .read()
+            .map(|pin| pin.expose().to_owned())
+            .map_err(|error| {
+                missing(
+                    format!("a person who knows the PIN ({error})"),
+                    "without a terminal use pin = { env = … } or { file = … }",
+                )
+            }),
     }
 }
 

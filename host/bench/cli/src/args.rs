@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use bench_engine::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::card::CardCommand;
 use crate::commands::decode::DecodeArgs;
+use crate::commands::hsm::HsmCommand;
 use crate::commands::meter::MeterCommand;
 
 /// Default rig, relative to the working directory.
@@ -51,9 +53,12 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Decode captures of metering protocols: SML, M-Bus, wireless M-Bus, HDLC, D0, P1.
     Decode(DecodeArgs),
-    /// Work with a PKCS#11 security module.
+    /// Look at, test, measure and provision a security module: token or smartcard.
     #[command(subcommand)]
     Hsm(HsmCommand),
+    /// Talk to a smartcard command by command.
+    #[command(subcommand)]
+    Card(CardCommand),
     /// Play a meter described by a profile, or read one that nobody described.
     #[command(subcommand)]
     Meter(MeterCommand),
@@ -228,52 +233,6 @@ pub struct VerifyArgs {
     /// PEM certificate whose key must have signed; without it any key that matches the manifest will do.
     #[arg(long, value_name = "PEM")]
     pub trust: Option<PathBuf>,
-}
-
-/// A key inside a token.
-#[derive(Args, Clone, Debug)]
-pub struct KeyArgs {
-    /// PKCS#11 library.
-    #[arg(long, value_name = "LIBRARY")]
-    pub module: PathBuf,
-    /// Token label.
-    #[arg(long, value_name = "LABEL")]
-    pub token: String,
-    /// File holding the PIN.
-    #[arg(long, value_name = "FILE")]
-    pub pin_file: PathBuf,
-    /// Label of the key.
-    #[arg(long, value_name = "LABEL")]
-    pub key: String,
-}
-
-/// `hsm`.
-#[derive(Debug, Subcommand)]
-pub enum HsmCommand {
-    /// List the tokens of a PKCS#11 library as JSON.
-    Tokens {
-        /// PKCS#11 library.
-        #[arg(long, value_name = "LIBRARY")]
-        module: PathBuf,
-    },
-    /// Make a brainpoolP256r1 key and a self-signed certificate for it; prints JSON {point, certificate}.
-    Provision {
-        /// Which key.
-        #[command(flatten)]
-        key: KeyArgs,
-        /// Common name of the certificate, e.g. esmb0012345678.smgw.
-        #[arg(long, value_name = "NAME")]
-        common_name: String,
-    },
-    /// Sign a SHA-256 digest; prints JSON {signature} (plain r || s).
-    Sign {
-        /// Which key.
-        #[command(flatten)]
-        key: KeyArgs,
-        /// 64 hex digits.
-        #[arg(long, value_name = "HEX")]
-        digest: String,
-    },
 }
 
 #[cfg(test)]

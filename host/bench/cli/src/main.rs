@@ -59,6 +59,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Decode(arguments) => commands::decode::run(&arguments),
+        Command::Card(command) => commands::card::run(&command),
         Command::Hsm(command) => commands::hsm::run(&command),
         Command::Meter(command) => commands::meter::run(&command),
     }

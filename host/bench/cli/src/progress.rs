@@ -38,6 +38,14 @@ impl Progress {
         }
     }
 
+    /// Runs `work` while the terminal belongs to it, for instance to ask for a PIN.
+    pub fn without_live_line<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(work),
+            None => work(),
+        }
+    }
+
     /// What the bench is doing outside any case.
     pub fn stage(&self, what: &str) {
         self.record("stage", &json!({ "what": what }));

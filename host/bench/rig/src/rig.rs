@@ -15,7 +15,7 @@ use crate::discover::{SelectError, SerialPort};
 use crate::duration::Span;
 use crate::lock::LockKey;
 use crate::resolve;
-use crate::resource::{PowerDriver, Resource};
+use crate::resource::{PinSource, PowerDriver, Resource};
 use crate::role::{
     Cls, ClsActor, Consumer, Emt, Gateway, GatewayActor, Meter, MeterActor, Protocol,
     SecurityModule, Technician,
@@ -243,6 +243,17 @@ impl Rig {
                 .map(|n| (format!("technician.{n}"), simulated.clone())),
         );
         roles
+    }
+
+    /// Whether a person has to type the PIN of the security module.
+    pub fn asks_for_pin(&self) -> bool {
+        let role = self.security_module.as_ref();
+        let pin = match role.and_then(|role| self.resources.get(&role.resource)) {
+            Some(Resource::Pkcs11(token)) => Some(token.pin()),
+            Some(Resource::Pcsc(card)) => card.pin(),
+            _ => None,
+        };
+        pin == Some(&PinSource::Prompt)
     }
 
     /// Parts that this build cannot drive, in order of the file's structure; empty means ready.

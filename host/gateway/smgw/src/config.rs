@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use hsm_api::PinSource;
+use hsm_open::{Place, TokenSelector};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Deserializer};
@@ -38,28 +40,19 @@ pub struct Config {
     pub cls: Cls,
 }
 
-/// The token with the gateway's key, and the certificate of that key.
+/// The module with the gateway's key, and the certificate of that key.
 #[derive(Debug)]
 pub struct SecurityModule {
-    /// PKCS#11 library.
-    pub module: PathBuf,
-    /// Token label.
-    pub token_label: String,
+    /// Which module.
+    pub place: Place,
     /// Where the PIN comes from.
-    pub pin: Pin,
-    /// Label of the private key.
+    pub pin: PinSource,
+    /// How long the module may take for one operation.
+    pub timeout: Duration,
+    /// Name of the private key.
     pub key: String,
     /// Certificates, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-}
-
-/// Where the PIN comes from; it is read only when the module is opened.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Pin {
-    /// First line of a file.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
 }
 
 /// One meter on one serial port.
@@ -283,20 +276,63 @@ impl Resolver<'_> {
     }
 
     fn security_module(&self, raw: RawSecurityModule) -> Result<SecurityModule, ConfigError> {
-        let pin = match (raw.pin_file, raw.pin_env) {
-            (Some(file), None) => Pin::File(self.beside(&file)),
-            (None, Some(name)) => Pin::Env(name),
+        let place = self.place(&raw)?;
+        let pin = match (raw.pin_file, raw.pin_env, raw.pin_prompt) {
+            (Some(file), None, false) => PinSource::File(self.beside(&file)),
+            (None, Some(name), false) => PinSource::Env(name),
+            (None, None, true) => PinSource::Prompt(place.to_string()),
             _ => {
-                return Err(self.meaning(&raw.key, "exactly one of pin-file and pin-env is needed"));
+                let what = "exactly one of pin-file, pin-env and pin-prompt = true is needed";
+                return Err(self.meaning(&raw.key, what));
             }
         };
         Ok(SecurityModule {
-            module: self.beside(&raw.module),
-            token_label: raw.token_label,
+            place,
             pin,
+            timeout: raw.timeout.map_or(DEFAULT_MODULE_TIMEOUT, |limit| limit.0),
             key: raw.key.into_inner(),
             chain: self.certificates(&raw.certificate)?,
         })
+    }
+
+    fn place(&self, raw: &RawSecurityModule) -> Result<Place, ConfigError> {
+        let wrong = |what: &str| Err(self.meaning(&raw.key, what));
+        let RawSecurityModule {
+            kind,
+            module,
+            token_label,
+            token_serial,
+            reader,
+            profile,
+            ..
+        } = raw;
+        match (kind, module, reader) {
+            (RawModuleKind::Pkcs11, Some(library), None) if profile.is_none() => {
+                let token = match (token_label, token_serial) {
+                    (Some(label), None) => TokenSelector::Label(label.clone()),
+                    (None, Some(serial)) => TokenSelector::Serial(serial.clone()),
+                    _ => return wrong("exactly one of token-label and token-serial is needed"),
+                };
+                Ok(Place::Pkcs11 {
+                    library: self.beside(library),
+                    token,
+                })
+            }
+            (RawModuleKind::Card, None, Some(reader))
+                if token_label.is_none() && token_serial.is_none() =>
+            {
+                Ok(Place::Card {
+                    reader: reader.clone(),
+                    profile: profile.as_deref().map(|file| self.beside(file)),
+                })
+            }
+            (RawModuleKind::Pkcs11, ..) => wrong(
+                "a pkcs11 module needs module and token-label or token-serial; reader and profile are for cards",
+            ),
+            (RawModuleKind::Card, ..) => {
+                wrong("a card needs reader; module, token-label and token-serial are for pkcs11")
+            }
+        }
     }
 
     fn meters(&self, raw: Vec<RawMeter>) -> Result<Vec<Meter>, ConfigError> {
@@ -561,12 +597,28 @@ struct Raw {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSecurityModule {
-    module: PathBuf,
-    token_label: String,
+    #[serde(default)]
+    kind: RawModuleKind,
+    module: Option<PathBuf>,
+    token_label: Option<String>,
+    token_serial: Option<String>,
+    reader: Option<String>,
+    profile: Option<PathBuf>,
     pin_file: Option<PathBuf>,
     pin_env: Option<String>,
+    #[serde(default)]
+    pin_prompt: bool,
+    timeout: Option<Span>,
     key: Spanned<String>,
     certificate: Spanned<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawModuleKind {
+    #[default]
+    Pkcs11,
+    Card,
 }
 
 #[derive(Deserialize)]
@@ -647,6 +699,7 @@ struct RawProfile {
 }
 
 const SCHEMA: &str = "smgw.config/1";
+const DEFAULT_MODULE_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_POLL_LEAD: Duration = Duration::from_millis(100);
 const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

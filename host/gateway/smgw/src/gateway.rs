@@ -25,7 +25,7 @@ use crate::defects::{Defect, Defects};
 use crate::han::{Server, View};
 use crate::lmn::{self, Line};
 use crate::measuring::Measuring;
-use crate::module::{self, ModuleUnusable};
+use crate::module::{self, ModuleUnusable, Secure};
 use crate::stop::{Reasons, Stop, Stopping};
 use crate::store::{Store, StoreError};
 use crate::tls::TlsFactory;
@@ -91,24 +91,45 @@ impl Failure {
 /// # Errors
 /// [`Failure`]; everything that was opened is closed again.
 pub fn run(config: Config, supervised: bool, defects: Defects) -> Result<(), Failure> {
+    let secure = match module::open(&config.security_module, defects) {
+        Ok(secure) => Some(secure),
+        Err(error) if defects.has(Defect::PlaintextFallback) => {
+            tracing::error!(%error, "going on without a security module");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stop = || Reasons::listen(supervised).map(Reasons::wait);
+    run_with(config, secure, defects, announce, stop)
+}
+
+/// Runs the gateway with a module that is open already: tells `ready` the addresses of HAN and CLS when they are
+/// bound, and ends with the future that `stop` makes on the gateway's runtime.
+///
+/// # Errors
+/// [`Failure`]; everything that was opened is closed again.
+pub fn run_with<S: Future<Output = ()>>(
+    config: Config,
+    secure: Option<Secure>,
+    defects: Defects,
+    ready: impl FnOnce(SocketAddr, SocketAddr) -> std::io::Result<()>,
+    stop: impl FnOnce() -> std::io::Result<S>,
+) -> Result<(), Failure> {
     let grid = Grid::new(config.registration_period, defects.tolerance())?;
-    let servers = match module::open(&config.security_module, defects) {
-        Ok((module, identity)) => Secured::prepare(
+    let trace = secure.as_ref().map(|secure| secure.trace.clone());
+    let servers = match secure {
+        Some(secure) => Secured::prepare(
             &config,
             &TlsFactory {
-                module,
-                identity,
+                module: secure.module,
+                identity: secure.identity,
                 defects,
             },
         )?,
-        Err(error) if defects.has(Defect::PlaintextFallback) => {
-            tracing::error!(%error, "going on without a security module");
-            Secured {
-                han: None,
-                proxy: None,
-            }
-        }
-        Err(error) => return Err(error.into()),
+        None => Secured {
+            han: None,
+            proxy: None,
+        },
     };
     let metering = Metering::start(&config, grid, defects)?;
     let view = View {
@@ -131,9 +152,14 @@ pub fn run(config: Config, supervised: bool, defects: Defects) -> Result<(), Fai
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(serve(&config, han, servers.proxy, supervised));
+    let outcome = runtime.block_on(serve(&config, han, servers.proxy, ready, stop));
     metering.stop();
     runtime.shutdown_timeout(RUNTIME_END);
+    for (place, operation, tally) in trace.iter().flat_map(|trace| trace.summary().into_rows()) {
+        info!(%place, %operation, count = tally.count, failed = tally.failed,
+            mean_us = tally.mean().as_micros(), longest_us = tally.longest.as_micros(),
+            "security module used");
+    }
     outcome
 }
 
@@ -174,21 +200,22 @@ impl Secured {
     }
 }
 
-async fn serve(
+async fn serve<S: Future<Output = ()>>(
     config: &Config,
     han: Server,
     proxy: Option<Proxy>,
-    supervised: bool,
+    ready: impl FnOnce(SocketAddr, SocketAddr) -> std::io::Result<()>,
+    stop: impl FnOnce() -> std::io::Result<S>,
 ) -> Result<(), Failure> {
     let han_listener = bind("HAN", config.han.listen).await?;
     let cls_listener = bind("CLS", config.cls.listen).await?;
-    let (stop, stopping) = Stop::new();
-    let reasons = Reasons::listen(supervised)?;
-    announce(han_listener.local_addr()?, cls_listener.local_addr()?)?;
+    let (stopper, stopping) = Stop::new();
+    let told = stop()?;
+    ready(han_listener.local_addr()?, cls_listener.local_addr()?)?;
     let han = tokio::spawn(han.run(han_listener, stopping.clone()));
     let cls = tokio::spawn(run_proxy(proxy, cls_listener, stopping));
-    reasons.wait().await;
-    stop.stop();
+    told.await;
+    stopper.stop();
     // Both end their connections and return; the limit is for the unforeseen.
     let _ = tokio::time::timeout(SERVERS_END, async { tokio::join!(han, cls) }).await;
     Ok(())

@@ -19,4 +19,4 @@ mod gateway;
 mod hello;
 mod listener;
 
-pub use gateway::{Failure, run};
+pub use gateway::{Failure, run, run_with};

@@ -3,9 +3,11 @@
 //! SEC-01, SEC-03). The only file that knows which back-end it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hsm_api::{KeyId, ModuleError, PublicKey, SecurityModule};
-use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector};
+use hsm_api::guarded::{Deadlines, Limits};
+use hsm_api::traced::{LogSink, Recorder};
+use hsm_api::{KeyId, ModuleError, Operation, PublicKey, SecurityModule};
 use hsm_tls::Identity;
 use rustls::server::ParsedCertificate;
 use thiserror::Error;
@@ -18,14 +20,6 @@ use crate::defects::Defects;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModuleUnusable {
-    /// The PIN is not where the configuration says.
-    #[error("cannot read the PIN from {place}: {why}")]
-    Pin {
-        /// Where it should be.
-        place: String,
-        /// Why it is not there.
-        why: String,
-    },
     /// The module is missing or failed.
     #[error("security module: {0}")]
     Module(#[from] ModuleError),
@@ -40,43 +34,61 @@ pub enum ModuleUnusable {
     OtherKey(KeyId),
 }
 
+/// The module as the gateway uses it.
+#[derive(Debug)]
+pub struct Secure {
+    /// Answers within the limits or fails, and has its results checked.
+    pub module: Arc<dyn SecurityModule>,
+    /// Key and certificate of the gateway.
+    pub identity: Identity,
+    /// What ran in the module how often.
+    pub trace: Arc<Recorder>,
+}
+
 /// Opens the module, tests it, and checks that it holds the certificate's key.
 ///
 /// # Errors
 /// [`ModuleUnusable`]; then no interface may be opened.
-pub fn open(
-    config: &config::SecurityModule,
-    defects: Defects,
-) -> Result<(Arc<dyn SecurityModule>, Identity), ModuleUnusable> {
-    let module: Arc<dyn SecurityModule> = Arc::new(Pkcs11Module::open(Pkcs11Config::new(
-        &config.module,
-        TokenSelector::Label(config.token_label.clone()),
-        pin(&config.pin)?,
-    ))?);
+pub fn open(config: &config::SecurityModule, defects: Defects) -> Result<Secure, ModuleUnusable> {
+    let bare = config.place.open(&config.pin, None)?;
     let identity = Identity {
         key: KeyId(config.key.clone()),
         chain: config.chain.clone(),
     };
-    self_test(module.as_ref(), &identity)?;
-    info!(module = module.capabilities().name, key = %identity.key, "security module ready");
-    Ok((with_defects(module, defects), identity))
+    let mut secure = secure(bare, &config.place.to_string(), config.timeout, identity)?;
+    secure.module = with_defects(secure.module, defects);
+    Ok(secure)
 }
 
-fn pin(place: &config::Pin) -> Result<Pin, ModuleUnusable> {
-    match place {
-        config::Pin::File(path) => Pin::read_file(path).map_err(|error| ModuleUnusable::Pin {
-            place: path.display().to_string(),
-            why: error.to_string(),
-        }),
-        config::Pin::Env(name) => {
-            std::env::var(name)
-                .map(Pin::new)
-                .map_err(|error| ModuleUnusable::Pin {
-                    place: format!("environment variable {name}"),
-                    why: error.to_string(),
-                })
-        }
-    }
+/// Puts deadlines, checks and a trace in front of a module, and tests it.
+///
+/// # Errors
+/// As [`open`].
+pub fn secure(
+    bare: Arc<dyn SecurityModule>,
+    place: &str,
+    timeout: Duration,
+    identity: Identity,
+) -> Result<Secure, ModuleUnusable> {
+    let trace = Arc::new(Recorder::new(0));
+    let usual = Deadlines::default();
+    let deadlines = Deadlines::all(timeout).with(
+        Operation::GenerateKey,
+        usual.of(Operation::GenerateKey).max(timeout),
+    );
+    let limits = Limits {
+        deadlines,
+        ..Limits::default()
+    };
+    let module = hsm_open::protect(bare, place, Arc::new((LogSink, trace.clone())), limits)?;
+    self_test(module.as_ref(), &identity)?;
+    let name = module.capabilities().name;
+    info!(module = name, place, key = %identity.key, "security module ready");
+    Ok(Secure {
+        module,
+        identity,
+        trace,
+    })
 }
 
 /// Randomness, signature and verification, and whose key it is.

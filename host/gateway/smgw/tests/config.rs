@@ -206,7 +206,22 @@ fn errors_name_the_line_and_the_way_out() {
         (
             "pin-file    = \"pin\"",
             "",
-            &["line 8", "pin-file and pin-env"],
+            &["line 8", "pin-file, pin-env and pin-prompt"],
+        ),
+        (
+            "token-label = \"smgw\"",
+            "token-label = \"smgw\"\ntoken-serial = \"7\"",
+            &["line 9", "token-label and token-serial"],
+        ),
+        (
+            "[security-module]",
+            "[security-module]\nkind = \"card\"",
+            &["line 9", "a card needs reader"],
+        ),
+        (
+            "[security-module]",
+            "[security-module]\nreader = \"Virtual\"",
+            &["line 9", "are for cards"],
         ),
         (
             "smgw.config/1",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One module per verb.
 
+pub mod card;
 pub mod decode;
 pub mod discover;
 pub mod hsm;

@@ -34,6 +34,14 @@ pub fn run(arguments: &RunArgs) -> Result<ExitCode, Failure> {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let interactive =
         !arguments.non_interactive && std::env::var_os("CI").is_none_or(|value| value.is_empty());
+    let asks_for_pin = inputs.rig.asks_for_pin();
+    if asks_for_pin && !interactive {
+        return Err(Failure::with_help(
+            ExitCode::Usage,
+            "the rig wants a person to type the PIN, and nobody may be asked in this run",
+            "leave out --non-interactive and CI=true, or use pin = { env = … } or { file = … } in the rig file",
+        ));
+    }
     let interrupt = Arc::new(Interrupt::default());
     signals::watch(Arc::clone(&interrupt))
         .map_err(|error| Failure::new(ExitCode::Internal, format!("signal handlers: {error}")))?;
@@ -57,7 +65,12 @@ pub fn run(arguments: &RunArgs) -> Result<ExitCode, Failure> {
     progress.say(&format!("run           {run_id}  seed {seed}"));
 
     progress.stage("making tokens and the sealing key");
-    let grounds = Grounds::prepare(&inputs.rig, &run_id);
+    let prepare = || Grounds::prepare(&inputs.rig, &run_id);
+    let grounds = if asks_for_pin {
+        progress.without_live_line(prepare)
+    } else {
+        prepare()
+    };
     let mut record = Record::new(
         &inputs,
         arguments.defect.as_deref(),

@@ -5,6 +5,7 @@
 #[cfg(feature = "defects")]
 mod defects;
 mod rig;
+mod slow_module;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

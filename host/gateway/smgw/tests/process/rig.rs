@@ -39,8 +39,6 @@ pub struct Rig {
 impl Rig {
     /// Must run in a process whose environment names a token `LABEL` with `PIN`.
     pub fn new(library: PathBuf) -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let folder = temporary.path().to_owned();
         let token = hsm_pkcs11::Pkcs11Module::open(hsm_pkcs11::Pkcs11Config::new(
             &library,
             hsm_pkcs11::TokenSelector::Label(LABEL.into()),
@@ -48,9 +46,16 @@ impl Rig {
         ))
         .unwrap();
         let gateway = identity(&token, "gw-tls");
+        Self::around(library, gateway.chain[0].clone())
+    }
+
+    /// Everything but the gateway's module, for a gateway that presents this certificate.
+    pub fn around(library: PathBuf, gateway: CertificateDer<'static>) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let soft: Arc<dyn SecurityModule> = Arc::new(hsm_soft::SoftModule::new());
         let rig = Self {
-            gateway: gateway.chain[0].clone(),
+            gateway,
             cls_a: identity(&*soft, "cls-a"),
             emt: identity(&*soft, "emt.example"),
             soft,
@@ -272,7 +277,7 @@ connect-timeout = "1s"
 }
 
 /// A new key in `module` and its self-signed certificate.
-fn identity(module: &dyn SecurityModule, name: &str) -> Identity {
+pub fn identity(module: &dyn SecurityModule, name: &str) -> Identity {
     let key = KeyId::from(name);
     module
         .generate_key(&key, Curve::BrainpoolP256r1, KeyUsage::Sign)
