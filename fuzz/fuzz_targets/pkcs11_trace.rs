@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Any text as a PKCS#11 call log.
+//! Fuzzes logs of PKCS#11 calls; the function itself also runs as an ordinary test of its crate.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| {
-    let _ = bench_cases::pkcs11_trace::Pkcs11Trace::parse(text);
-});
+#[path = "../../hsm/pkcs11/tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::trace(data));

@@ -28,6 +28,7 @@ mod module;
 mod point;
 mod quirks;
 pub mod softhsm;
+pub mod spy;
 mod storage;
 
 pub use config::{Pkcs11Config, TokenSelector};

@@ -4,15 +4,18 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use hsm_api::{
-    Curve, Fault, KeyId, KeyUsage, LifeCycle, ModuleError, ObjectId, Reason, SecurityModule,
+    Checked, Curve, Fault, KeyId, KeyUsage, LifeCycle, ModuleError, ObjectId, Reason,
+    SecurityModule,
 };
 use hsm_pkcs11::softhsm::{CONF_VARIABLE, in_child_with};
 use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector};
+use hsm_soft::SoftModule;
 use pkcs11_faults::Calls::{All, Nth};
 use pkcs11_faults::{CONTROL_VARIABLE, Effect, Faults, LIBRARY_VARIABLE};
 
@@ -30,7 +33,7 @@ const TOKEN_NOT_PRESENT: Effect = Effect::Answer(0xe0);
 
 /// A token with a signing and an agreement key, and power over its faults.
 struct Bench {
-    module: Pkcs11Module,
+    module: Arc<Pkcs11Module>,
     faults: Faults,
     sign: KeyId,
     agree: KeyId,
@@ -51,9 +54,8 @@ fn with_bench(
         ]
     };
     in_child_with(test, &["a"], PIN, environment, |_| {
-        let module = Pkcs11Module::open(change(config())).unwrap();
         let bench = Bench {
-            module,
+            module: Arc::new(Pkcs11Module::open(change(config())).unwrap()),
             faults: Faults::of_this_process(),
             sign: "sign".into(),
             agree: "agree".into(),
@@ -492,15 +494,15 @@ fn a_slow_signature_outlives_the_loss_of_another_session() {
 }
 
 #[test]
-fn a_wrong_signature_is_seen_by_whoever_verifies() {
+fn a_wrong_signature_never_leaves_a_checked_module() {
     with_bench(
-        "a_wrong_signature_is_seen_by_whoever_verifies",
+        "a_wrong_signature_never_leaves_a_checked_module",
         unchanged,
         |bench| {
             let public = bench.module.public_key(&bench.sign).unwrap();
-            bench
-                .faults
-                .order("C_Sign", Nth(2), Effect::Xor { at: 0, mask: 1 });
+            let flip = Effect::Xor { at: 0, mask: 1 };
+            // Of each two calls the first asks for the length only.
+            bench.faults.order("C_Sign", Nth(2), flip);
             let signature = bench.module.sign_digest(&bench.sign, &DIGEST).unwrap();
             assert!(
                 !bench
@@ -508,8 +510,42 @@ fn a_wrong_signature_is_seen_by_whoever_verifies() {
                     .verify_digest(&public, &DIGEST, &signature)
                     .unwrap()
             );
-            assert!(!hsm_soft::verify(&public, &DIGEST, &signature).unwrap());
-            bench.signs().unwrap();
+            bench.faults.lift();
+
+            let checked = Checked::new(bench.module.clone(), Arc::new(SoftModule::new()));
+            checked.sign_digest(&bench.sign, &DIGEST).unwrap();
+            bench.faults.order("C_Sign", Nth(2), flip);
+            let error = checked.sign_digest(&bench.sign, &DIGEST).unwrap_err();
+            assert_eq!(
+                (error.fault(), error.reason()),
+                (Fault::Module, Reason::WrongResult)
+            );
+            checked.sign_digest(&bench.sign, &DIGEST).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_constant_generator_condemns_a_checked_module() {
+    with_bench(
+        "a_constant_generator_condemns_a_checked_module",
+        unchanged,
+        |bench| {
+            let checked = Checked::new(bench.module.clone(), Arc::new(SoftModule::new()));
+            checked.random(&mut [0; 32]).unwrap();
+            bench
+                .faults
+                .order("C_GenerateRandom", All, Effect::Fill(0x5a));
+            let mut block = [0; 32];
+            bench.module.random(&mut block).unwrap();
+            assert_eq!(block, [0x5a; 32]);
+            let answers = [(); 2].map(|()| checked.random(&mut [0; 32]));
+            let error = answers.into_iter().find_map(Result::err).unwrap();
+            assert_eq!(error.reason(), Reason::WrongResult);
+            // Randomness that was bad once is never trusted again.
+            bench.faults.lift();
+            let error = checked.random(&mut [0; 32]).unwrap_err();
+            assert_eq!(error.reason(), Reason::WrongResult);
         },
     );
 }

@@ -2,14 +2,11 @@
 //! The PKCS#11 back-end against SoftHSM2. Each test has its own process and token, see `softhsm::in_child`.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use hsm_api::{Curve, Fault, KeyId, KeyUsage, SecurityModule};
-use hsm_pkcs11::softhsm::in_child;
-use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector, tokens};
-use hsm_soft::SoftModule;
-use hsm_suite::{Effort, Names, Suite};
+use hsm_pkcs11::softhsm::{in_child, in_child_with};
+use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector, spy, tokens};
 
 const PIN: &str = "1234567890";
 
@@ -22,30 +19,6 @@ fn config(library: &Path, label: &str, pin: &str) -> Pkcs11Config {
 
 fn open(library: &Path, label: &str) -> Pkcs11Module {
     Pkcs11Module::open(config(library, label, PIN)).unwrap()
-}
-
-/// Many agreements on brainpoolP512r1 because SoftHSM2 misreads raw points beginning 04 7F, one of about 170.
-#[test]
-fn token_passes_the_suite() {
-    in_child("token_passes_the_suite", &["a"], PIN, |library| {
-        let (token, soft) = (open(&library, "a"), SoftModule::new());
-        assert!(token.capabilities().keys_stay_inside);
-        let suite = Suite {
-            module: &token,
-            oracle: &soft,
-            import: Some(&token),
-            names: &Names::default(),
-            effort: Effort {
-                agreements: 800,
-                end_of_life: true,
-                ..Effort::FULL
-            },
-        };
-        let report = suite.run(|row| println!("{}: {}", row.name, row.outcome));
-        assert!(report.passed(), "{report}");
-        assert_eq!(report.not_run().count(), 0, "{report}");
-        assert!(report.checks() > 10_000, "{report}");
-    });
 }
 
 #[test]
@@ -96,35 +69,30 @@ fn wrong_pin_is_the_modules_refusal_and_not_retried() {
 /// Between us and the token stands OpenSC's spy, which writes down every call.
 #[test]
 fn one_opening_logs_in_once() {
-    const NAME: &str = "one_opening_logs_in_once";
-    in_child(NAME, &["a"], PIN, |library| {
-        let Some(spy) = SPIES.iter().map(Path::new).find(|spy| spy.is_file()) else {
+    let environment = |folder: &Path, library: &Path| {
+        vec![
+            (spy::LIBRARY_VARIABLE, library.to_owned()),
+            (spy::LOG_VARIABLE, folder.join("spy.log")),
+        ]
+    };
+    in_child_with("one_opening_logs_in_once", &["a"], PIN, environment, |_| {
+        let Some(spy) = spy::installed() else {
             println!("SKIPPED: opensc's pkcs11-spy is not installed");
             return;
         };
-        // The spy, too, reads its environment, so that a process of its own has to start with it.
-        let Some(log) = std::env::var_os("PKCS11SPY_OUTPUT") else {
-            let log = std::env::temp_dir().join(format!("pkcs11-spy-{}.log", std::process::id()));
-            let child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", NAME])
-                .env("PKCS11SPY", library)
-                .env("PKCS11SPY_OUTPUT", &log)
-                .output();
-            let _ = std::fs::remove_file(&log);
-            assert!(child.unwrap().status.success());
-            return;
-        };
+        // Refused calls count here, too.
         let count = |call: &str| {
-            let log = std::fs::read_to_string(&log).unwrap();
+            let log = std::fs::read_to_string(std::env::var_os(spy::LOG_VARIABLE).unwrap());
+            let log = log.unwrap();
             log.lines().filter(|line| line.ends_with(call)).count()
         };
-        Pkcs11Module::open(config(spy, "a", "0000000000")).unwrap_err();
+        Pkcs11Module::open(config(&spy, "a", "0000000000")).unwrap_err();
         assert_eq!(count(": C_Login"), 1, "the wrong PIN was tried again");
         assert_eq!(count(": C_Finalize"), 1);
 
         let module = Pkcs11Module::open(Pkcs11Config {
             sessions: 3,
-            ..config(spy, "a", PIN)
+            ..config(&spy, "a", PIN)
         })
         .unwrap();
         assert_eq!(count(": C_Login"), 2, "one login serves all sessions");
@@ -134,11 +102,6 @@ fn one_opening_logs_in_once() {
         assert_eq!(count(": C_Finalize"), 2);
     });
 }
-
-const SPIES: [&str; 2] = [
-    "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so",
-    "/usr/lib/aarch64-linux-gnu/pkcs11-spy.so",
-];
 
 #[test]
 fn missing_token_names_those_that_exist() {

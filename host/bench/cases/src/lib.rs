@@ -9,7 +9,6 @@ pub mod bringup;
 pub mod gateway;
 pub mod meters;
 pub mod module_tool;
-pub mod pkcs11_trace;
 mod rows;
 pub mod runtime_dir;
 mod selection;

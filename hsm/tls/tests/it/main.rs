@@ -6,3 +6,4 @@ mod openssl;
 mod party;
 mod pyopenssl;
 mod refusal;
+mod trace;

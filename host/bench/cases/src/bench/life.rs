@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bench_engine::{Ctx, Deadline, Stop, StopExt};
+use hsm_pkcs11::spy::Trace;
 
 use super::Bench;
 use crate::gateway::{Gateway, GatewayConfig, Launch, Listening, StartError, write_private};
-use crate::pkcs11_trace::Pkcs11Trace;
 
 /// What is wrong with the security module at a start of the gateway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,10 +123,10 @@ impl Bench {
     }
 
     /// Counts and judgements of a call trace; the trace itself holds secrets and is removed.
-    pub fn read_module_trace(&self, log: &Path) -> io::Result<Pkcs11Trace> {
+    pub fn read_module_trace(&self, log: &Path) -> io::Result<Trace> {
         let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
         fs::remove_file(log)?;
-        Ok(Pkcs11Trace::parse(&text))
+        Ok(Trace::parse(&text))
     }
 
     /// Ends all roles in good order; what they leave is gone when this returns.
