@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use der::asn1::{BitString, Uint};
 use der::{Decode, Encode, Sequence};
+use hsm_api::SecurityModule;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::CrlNumber;
@@ -16,8 +18,8 @@ use crate::draft::authority_key_id;
 use crate::factory::Authority;
 use crate::profile::DAY;
 use crate::signing::{self, Hash};
-use crate::template::{extension, raw_extension, time};
-use crate::{Confidence, PkiError, TestPki, name, oid, unencodable};
+use crate::template::{content_of, extension, raw_extension, time};
+use crate::{Confidence, PkiError, TestPki, ber, name, oid, unencodable};
 
 /// Why a certificate is revoked (RFC 5280 §5.3.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -205,3 +207,102 @@ fn indirect(issuer: &Authority) -> Result<Extension, PkiError> {
         point.to_der().map_err(unencodable)?,
     )
 }
+
+/// A revocation list that was read, but not verified yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReadList {
+    list: CertificateList<Raw>,
+}
+
+impl ReadList {
+    /// Reads a DER list of at most 16 MiB.
+    ///
+    /// # Errors
+    /// [`PkiError::Pem`] when it is none, or not in DER.
+    pub fn read(list: &CertificateRevocationListDer<'_>) -> Result<Self, PkiError> {
+        let wrong = |what: String| PkiError::Pem {
+            origin: "revocation list".into(),
+            what,
+        };
+        if list.len() > MAX_LIST || ber::to_der(list).is_none_or(|der| der != **list) {
+            return Err(wrong("it is longer than 16 MiB or not in DER".into()));
+        }
+        let list = CertificateList::from_der(list).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { list })
+    }
+
+    /// Its number, where it has one of at most 64 bits.
+    pub fn number(&self) -> Option<u64> {
+        let extensions = self.list.tbs_cert_list.crl_extensions.as_deref()?;
+        let number = content_of::<CrlNumber>(extensions)?;
+        let bytes = number.0.as_bytes();
+        let mut wide = [0; 8];
+        let start = wide.len().checked_sub(bytes.len())?;
+        wide.get_mut(start..)?.copy_from_slice(bytes);
+        Some(u64::from_be_bytes(wide))
+    }
+
+    /// From when to when it is good; without an end, from its start only.
+    pub fn validity(&self) -> (SystemTime, Option<SystemTime>) {
+        let tbs = &self.list.tbs_cert_list;
+        let end = tbs.next_update.map(|end| end.to_system_time());
+        (tbs.this_update.to_system_time(), end)
+    }
+
+    /// Whether it revokes a certificate of the issuer it is about: an entry with its serial number, for the issuer
+    /// that the entry or one before it names, else the list's own (RFC 5280 §5.3.3).
+    ///
+    /// # Errors
+    /// [`PkiError::Pem`] when the certificate or the issuer of an entry cannot be read.
+    pub fn revokes(&self, certificate: &CertificateDer<'_>) -> Result<bool, PkiError> {
+        let wrong = |error: der::Error| PkiError::Pem {
+            origin: "revocation list".into(),
+            what: error.to_string(),
+        };
+        let certificate = CertificateInner::<Raw>::from_der(certificate).map_err(wrong)?;
+        let certificate = certificate.tbs_certificate();
+        let mut issuer = self.list.tbs_cert_list.issuer.clone();
+        for entry in self
+            .list
+            .tbs_cert_list
+            .revoked_certificates
+            .iter()
+            .flatten()
+        {
+            let extensions = entry.crl_entry_extensions.iter().flatten();
+            for extension in extensions.filter(|found| found.extn_id == oid::CERTIFICATE_ISSUER) {
+                let names = Vec::<GeneralName>::from_der(extension.extn_value.as_bytes());
+                for name in names.map_err(wrong)? {
+                    if let GeneralName::DirectoryName(name) = name {
+                        issuer = name;
+                    }
+                }
+            }
+            if entry.serial_number == *certificate.serial_number()
+                && issuer == *certificate.issuer()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether this certificate's key signed it; that it may, and whose lists, is left to the caller.
+    ///
+    /// # Errors
+    /// [`PkiError::Pem`] when the certificate has no usable key, [`PkiError::Module`] when the module fails.
+    pub fn is_signed_by(
+        &self,
+        signer: &CertificateDer<'_>,
+        module: &dyn SecurityModule,
+    ) -> Result<bool, PkiError> {
+        let key = crate::public_key(signer)?;
+        let message = self.list.tbs_cert_list.to_der().map_err(unencodable)?;
+        let algorithm = &self.list.tbs_cert_list.signature;
+        let signature = self.list.signature.raw_bytes();
+        Ok(*algorithm == self.list.signature_algorithm
+            && signing::verify(module, &key, &algorithm.oid, &message, signature)?)
+    }
+}
+
+const MAX_LIST: usize = 16 * 1024 * 1024;

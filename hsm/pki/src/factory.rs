@@ -101,8 +101,10 @@ pub struct Issued {
 
 impl Issued {
     /// The certificate itself.
+    ///
+    /// # Panics
+    /// When somebody emptied the chain.
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        // No constructor makes an empty chain.
         &self.chain[0]
     }
 }
@@ -365,22 +367,9 @@ impl TestPki {
         purpose: Purpose,
         public: &PublicKey,
     ) -> Result<Draft, PkiError> {
-        let sequence = partner.sequence.to_string();
-        let common_name = partner.common_name();
-        let attributes = [
-            Some((oid::COMMON_NAME, common_name.as_str())),
-            Some((oid::ORGANIZATION, self.setting.organization.as_str())),
-            partner
-                .unit
-                .as_deref()
-                .map(|unit| (oid::ORGANIZATIONAL_UNIT, unit)),
-            Some((oid::COUNTRY, "DE")),
-            Some((oid::SERIAL_NUMBER, sequence.as_str())),
-        ];
-        let given: Vec<_> = attributes.into_iter().flatten().collect();
         self.maker().draft(
             Profile::EndUser(partner.role, purpose),
-            name::distinguished(&given)?,
+            partner_name(partner, &self.setting.organization)?,
             public,
             &partner.contact,
             Some(&self.sub_ca),
@@ -399,6 +388,22 @@ impl TestPki {
 /// The name that [`TestPki::issue`] gives a key.
 pub fn key_name(partner: &Partner, purpose: Purpose) -> KeyId {
     KeyId(format!("{}-{}", partner.common_name(), purpose.name()))
+}
+
+/// The distinguished name of a partner's certificates.
+pub(crate) fn partner_name(partner: &Partner, organization: &str) -> Result<Name, PkiError> {
+    let sequence = partner.sequence.to_string();
+    let common_name = partner.common_name();
+    let unit = partner.unit.as_deref();
+    let attributes = [
+        Some((oid::COMMON_NAME, common_name.as_str())),
+        Some((oid::ORGANIZATION, organization)),
+        unit.map(|unit| (oid::ORGANIZATIONAL_UNIT, unit)),
+        Some((oid::COUNTRY, "DE")),
+        Some((oid::SERIAL_NUMBER, sequence.as_str())),
+    ];
+    let given: Vec<_> = attributes.into_iter().flatten().collect();
+    name::distinguished(&given)
 }
 
 /// What it takes to make certificates before the PKI is complete.

@@ -19,15 +19,19 @@
 //! request signed with another key.
 //!
 //! A whole smart metering PKI, with its revocation lists and bad certificates for every reason there is, comes from
-//! [`TestPki`]; [`Flaw`] lists the reasons.
+//! [`TestPki`]; [`Flaw`] lists the reasons. [`lint`] holds certificates of any origin against the profiles of the PKI,
+//! and [`Package`] reads requests for certificates.
 
+mod ber;
 mod crl;
 mod draft;
 mod factory;
 mod file;
 mod flaw;
+mod lint;
 mod name;
 mod oid;
+mod package;
 mod profile;
 mod request;
 mod self_signed;
@@ -36,11 +40,18 @@ mod template;
 
 use hsm_api::ModuleError;
 
-pub use crl::{ROOT_LIST_LIFETIME, RevocationList, RevocationReason, SUB_CA_LIST_LIFETIME};
+pub use crl::{
+    ROOT_LIST_LIFETIME, ReadList, RevocationList, RevocationReason, SUB_CA_LIST_LIFETIME,
+};
 pub use draft::Contact;
 pub use factory::{Issued, Partner, Setting, TestPki, Triple, key_name};
 pub use file::{Fingerprint, fingerprint_sha256, from_pem, public_key, read_pem_file, to_pem};
 pub use flaw::{Alert, Flaw};
+pub use lint::{Expectation, Finding, RULES, Report, Rule, Severity, lint};
+pub use package::{
+    Package, PackageError, PackageSignature, RequestedKey, authorize_package, request_package,
+    sign_package,
+};
 pub use profile::{Confidence, Generation, LIFETIMES, Lifetime, Profile, Purpose, Role};
 pub use request::CertificateRequest;
 pub use self_signed::self_signed;

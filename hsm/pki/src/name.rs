@@ -82,3 +82,18 @@ pub(crate) fn uri(uri: &str) -> Result<GeneralName, PkiError> {
 fn ia5(text: &str) -> Result<Ia5String, PkiError> {
     Ia5String::new(text).map_err(unencodable)
 }
+
+/// The texts of all attributes of this type.
+pub(crate) fn texts(name: &Name, oid: ObjectIdentifier) -> Vec<String> {
+    name.iter()
+        .filter(|attribute| attribute.oid == oid)
+        .map(|attribute| String::from_utf8_lossy(attribute.value.value()).into_owned())
+        .collect()
+}
+
+/// The text of the attribute of this type, if there is exactly one.
+pub(crate) fn text(name: &Name, oid: ObjectIdentifier) -> Option<String> {
+    <[String; 1]>::try_from(texts(name, oid))
+        .ok()
+        .map(|[text]| text)
+}

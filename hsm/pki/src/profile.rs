@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hsm_api::{Curve, KeyUsage};
+use serde::Serialize;
 
 /// The two sets of curves of the smart metering PKI, before and after the rollover of 2025 (TR-03116-3 table 5).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -223,7 +224,8 @@ impl fmt::Display for Profile {
 }
 
 /// How far a number or layout can be relied on.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// Read in a standard, or seen in certificates and requests in use.
     Verified,

@@ -150,6 +150,16 @@ pub(crate) fn key_identifier(key: &PublicKey) -> Result<OctetString, PkiError> {
     OctetString::new(digest.get(..20).unwrap_or_default()).map_err(unencodable)
 }
 
+/// The content of the first extension of this type, if it can be read.
+pub(crate) fn content_of<'b, T: AssociatedOid + Decode<'b>>(
+    extensions: &'b [Extension],
+) -> Option<T> {
+    let found = extensions
+        .iter()
+        .find(|extension| extension.extn_id == T::OID)?;
+    T::from_der(found.extn_value.as_bytes()).ok()
+}
+
 /// An extension of a type that knows its object identifier.
 pub(crate) fn extension<T: AssociatedOid + Encode>(
     critical: bool,

@@ -256,3 +256,68 @@ fn a_test_pki_is_made_that_openssl_accepts() {
         assert!(stderr(&output).contains(said), "{arguments:?}: {output:?}");
     }
 }
+
+#[test]
+fn certificates_are_linted_and_damage_is_told_by_the_exit_code() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_str().expect("a path in ASCII");
+    let made = run(&[
+        "hsm",
+        "provision",
+        "--soft",
+        "--pki",
+        "second",
+        "--role",
+        "emt=Example",
+        "--output",
+        out,
+    ]);
+    assert!(made.status.success(), "{made:?}");
+    let chain = format!("{out}/Example.EMT-TLS.pem");
+    let root = format!("{out}/root.pem");
+    let good = run(&[
+        "hsm",
+        "lint-cert",
+        &chain,
+        "--issuer",
+        &root,
+        "--profile",
+        "EMT/TLS",
+    ]);
+    assert!(good.status.success(), "{good:?}");
+    assert!(
+        String::from_utf8_lossy(&good.stdout).contains("EMT/TLS: "),
+        "{good:?}"
+    );
+    let other = run(&[
+        "hsm",
+        "lint-cert",
+        &chain,
+        "--profile",
+        "SMGW-W/ENC",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(other.status.code(), Some(100), "{other:?}");
+    let judged: Value = serde_json::from_slice(&other.stdout).expect("JSON");
+    assert_eq!(judged[0]["passed"], false, "{judged}");
+    assert!(
+        judged[0]["report"]["findings"][0]["rule"].is_string(),
+        "{judged}"
+    );
+
+    let broken = folder.path().join("broken.der");
+    std::fs::write(&broken, [0x30, 3, 2, 1, 1]).expect("own file");
+    let broken = run(&[
+        "hsm",
+        "lint-cert",
+        broken.to_str().expect("a path in ASCII"),
+    ]);
+    assert_eq!(broken.status.code(), Some(100), "{broken:?}");
+    for (file, code) in [("/nowhere.pem", 106), ("Cargo.toml", 106)] {
+        let output = run(&["hsm", "lint-cert", file]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+    let unknown = run(&["hsm", "lint-cert", &root, "--profile", "TLS"]);
+    assert!(stderr(&unknown).contains("EMT/TLS"), "{unknown:?}");
+}

@@ -10,6 +10,7 @@ use hsm_api::{PinSource, SecurityModule};
 use hsm_open::{Place, TokenSelector};
 
 use super::failed;
+use super::lint_cert::LintArgs;
 use super::provision::{GenerationOption, PartnerOption};
 use crate::failure::Failure;
 
@@ -163,6 +164,11 @@ pub enum HsmCommand {
         #[arg(long, value_name = "HEX")]
         digest: String,
     },
+    /// Hold certificates against the profiles of the smart metering PKI; asks no module.
+    #[command(
+        after_help = "Example:\n  smgw-bench hsm lint-cert pki/*.pem --profile SMGW-W/TLS\n\nExit code 100 when a rule that is sure is broken; what is only assumed gives warnings."
+    )]
+    LintCert(LintArgs),
     /// List the tokens of a PKCS#11 library as JSON.
     #[command(
         after_help = "Example:\n  smgw-bench hsm tokens --module /usr/lib/softhsm/libsofthsm2.so"

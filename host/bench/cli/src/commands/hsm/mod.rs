@@ -4,6 +4,7 @@
 
 pub mod args;
 mod info;
+mod lint_cert;
 mod provision;
 mod selftest;
 mod speed;
@@ -13,7 +14,7 @@ use std::path::Path;
 
 use bench_cases::module_tool::{Signed, hex, unhex};
 use bench_engine::ExitCode;
-use hsm_api::{Fault, KeyId, ModuleError, Reason, SecurityModule};
+use hsm_api::{Fault, KeyId, ModuleError, Reason};
 use serde_json::json;
 
 pub use args::HsmCommand;
@@ -29,6 +30,7 @@ pub fn run(command: &HsmCommand) -> Result<ExitCode, Failure> {
         HsmCommand::Provision(arguments) => provision::run(arguments),
         HsmCommand::Bench(arguments) => speed::run(arguments),
         HsmCommand::Sign { at, key, digest } => sign(at, key, digest),
+        HsmCommand::LintCert(arguments) => lint_cert::run(arguments),
         HsmCommand::Tokens { module } => tokens(module),
     }
 }

@@ -2,7 +2,6 @@
 //! Certificates as foreign tools see them.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use hsm_api::{Curve, KeyId, KeyUsage, SecurityModule};
@@ -34,16 +33,8 @@ fn gateway(module: &SoftModule) -> CertificateDer<'static> {
 }
 
 fn openssl(args: &[&str], file: &Path) -> Option<(bool, String)> {
-    match Command::new("openssl").args(args).arg(file).output() {
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            Some((output.status.success(), String::from_utf8(text).unwrap()))
-        }
-        Err(_) => {
-            println!("SKIPPED: openssl is not installed");
-            None
-        }
-    }
+    let file = file.to_str().unwrap();
+    crate::openssl::openssl(&[args, &[file]].concat())
 }
 
 #[test]

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Test PKIs of both generations, as OpenSSL sees them.
 
-mod openssl;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::openssl::openssl;
 use hsm_api::{Curve, KeyId, PublicKey, SecurityModule};
 use hsm_pki::{
     Flaw, Generation, Issued, Partner, PkiError, Profile, Purpose, Role, Setting, TestPki,
     key_name, to_pem,
 };
 use hsm_soft::SoftModule;
-use openssl::openssl;
 
 /// 2026-03-01 12:00:00 UTC.
 const NOW: Duration = Duration::from_secs(1_772_366_400);
