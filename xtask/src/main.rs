@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod card;
 mod cargo;
 mod embedded;
 mod layers;
@@ -28,6 +29,9 @@ cargo xtask: what one does with this repository
       --no-install          as above
   cargo xtask bench NAME  run a benchmark beside its peers: a table here, the figures in target/bench/NAME.json;
                           without NAME, list them
+  cargo xtask card        put the emulated card into a virtual reader behind a pcscd of its own, isolated from the
+                          machine's, print the variable by which clients find it, and wait; PIN and state are kept below
+                          target/card; all arguments are passed on to `smgw-card` (--help, --latency typical, ...)
   cargo xtask help        this text
 
 Exit codes: 0 well, 1 a check or test failed, 2 usage, 96 a tool is missing; rehearse passes on those of smgw-bench
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         "check" => none(&task, &arguments).and_then(|()| check()),
         "setup" => flags_only(&task, &arguments).and_then(setup::run),
         "bench" => bench::run(&arguments),
+        "card" => card::run(arguments),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -113,6 +113,11 @@ impl Card {
         self.faults.strikes(fault)
     }
 
+    /// The command set it speaks.
+    pub fn profile(&self) -> &CardProfile {
+        &self.profile
+    }
+
     /// What the card keeps.
     pub fn state(&self) -> &State {
         &self.state
@@ -279,6 +284,7 @@ impl Card {
             Instruction::GenerateEphemeralKey => self.generate_ephemeral_key(data),
             Instruction::ReadPublicKey => self.read_public_key(data),
             Instruction::DeleteKey => self.delete_key(data),
+            Instruction::DeleteEphemeralKey => self.delete_ephemeral_key(data),
             Instruction::SetAdministratorKey => self.set_administrator_key(data),
             Instruction::ExternalAuthenticate => self.external_authenticate(data),
             Instruction::ChangePin => self.change_pin(data),

@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub enum Fault {
     /// The card leaves the reader between command and response.
     RemovalMidApdu,
-    /// A command that writes ends with 6581.
+    /// A change of what the card keeps ends with 6581.
     MemoryFailure,
     /// The card's send sequence counter runs away.
     SmDesync,
@@ -43,8 +43,8 @@ pub const FAULTS: [(Fault, &str, &str, &str); 11] = [
     (
         Fault::MemoryFailure,
         "memory-failure",
-        "a protected command that writes",
-        "6581, and nothing is written",
+        "a change of what the card keeps, other than the tries of its PIN",
+        "6581, and nothing is changed",
     ),
     (
         Fault::SmDesync,
@@ -220,6 +220,15 @@ mod tests {
         }
         for wrong in ["", "wrong-mac@", "wrong-mac@0", "wrong-mac@x", "mac"] {
             assert!(wrong.parse::<Planned>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_this_table() {
+        let page = include_str!("../../../docs/security-module.md");
+        for (_, name, when, what) in FAULTS {
+            let row = format!("| {name} | {when} | {what} |");
+            assert!(page.contains(&row), "{row}");
         }
     }
 

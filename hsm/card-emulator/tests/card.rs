@@ -117,6 +117,17 @@ fn keys_do_only_what_they_are_for_and_can_be_deleted() {
         (Instruction::SetSigningKey, AGREEING, StatusWord::NOT_FOUND),
         (Instruction::ReadPublicKey, AGREEING, StatusWord::NOT_FOUND),
         (Instruction::DeleteKey, AGREEING, StatusWord::NOT_FOUND),
+        (
+            Instruction::DeleteEphemeralKey,
+            SIGNING,
+            StatusWord::NOT_FOUND,
+        ),
+        (Instruction::DeleteEphemeralKey, EPHEMERAL, StatusWord::OK),
+        (
+            Instruction::SetAgreementKey,
+            EPHEMERAL,
+            StatusWord::NOT_FOUND,
+        ),
         (Instruction::SetSigningKey, SIGNING, StatusWord::OK),
         (Instruction::DeleteKey, SIGNING, StatusWord::OK),
         (Instruction::Sign, SIGNING, StatusWord::WRONG_DATA),

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hsm_api::{Curve, KeyId, LifeCycle, ModuleError, ObjectId, Pin, PublicKey, Reason};
+use hsm_api::{Curve, KeyId, KeyInfo, LifeCycle, ModuleError, ObjectId, Pin, PublicKey, Reason};
 use smgw_apdu::tlv::{self, Tag};
 use smgw_apdu::{Command, Response, StatusWord};
 use zeroize::Zeroizing;
 
-use crate::directory::{Directory, HEADER, Head};
+use crate::directory::{Directory, HEADER, Head, KeyEntry, ObjectEntry};
 use crate::driver::Administrator;
 use crate::profile::{CardProfile, FileId, Instruction, Need};
 use crate::session::CardSession;
@@ -204,10 +204,9 @@ impl Card {
         digest: &[u8],
         signature: &[u8],
     ) -> Result<bool, ModuleError> {
-        let template = [key.curve.oid_der(), &tlv::object(POINT, &key.point)].concat();
         let choose = self
             .command(Instruction::SetVerifyingKey)
-            .with(tlv::object(PUBLIC_KEY, &template));
+            .with(public_key_template(key));
         self.send(&choose, "verify with this key")?;
         let objects = [
             tlv::object(HASH, key.curve.leftmost(digest)),
@@ -474,7 +473,11 @@ impl Card {
         directory.count = directory.count.wrapping_add(1).max(1);
         let bytes = directory.write(&profile)?;
         let [even, odd] = profile.files.directory;
-        let file = if directory.count % 2 == 0 { even } else { odd };
+        let file = if directory.count.is_multiple_of(2) {
+            even
+        } else {
+            odd
+        };
         let (head, body) = bytes.split_at(HEADER);
         // Until it is read again nothing is known of what the card has.
         self.directory = None;
@@ -484,18 +487,50 @@ impl Card {
         Ok(())
     }
 
-    /// The entry of a key: its reference, curve and usage.
-    pub(crate) fn key(&mut self, key: &KeyId) -> Result<crate::directory::KeyEntry, ModuleError> {
-        self.directory()?.key(key).cloned().ok_or_else(|| {
+    /// The entry of a key. The card's maker may have put keys of fixed references there that the directory does not know.
+    pub(crate) fn key(&mut self, key: &KeyId) -> Result<KeyEntry, ModuleError> {
+        if let Some(entry) = self.directory()?.key(key) {
+            return Ok(entry.clone());
+        }
+        let absent = || {
             ModuleError::caller(format!("the card has no key \"{key}\"")).because(Reason::NotFound)
-        })
+        };
+        let profile = self.profile();
+        let named = profile.named_key_spec(key).ok_or_else(absent)?;
+        let public = match self.read_public(named.reference) {
+            Err(error) if error.reason() == Reason::NotFound => return Err(absent()),
+            result => result?,
+        };
+        let entry = KeyEntry {
+            info: KeyInfo {
+                key: key.clone(),
+                curve: public.curve,
+                usage: named.usage,
+            },
+            reference: named.reference,
+        };
+        if let Some(directory) = &mut self.directory {
+            directory.keys.push(entry.clone());
+        }
+        Ok(entry)
+    }
+
+    /// All keys by name.
+    pub(crate) fn keys(&mut self) -> Result<Vec<KeyInfo>, ModuleError> {
+        for named in &self.profile().keys.named {
+            match self.key(&KeyId(named.name.clone())) {
+                Err(error) if error.reason() == Reason::NotFound => {}
+                result => drop(result?),
+            }
+        }
+        let entries = self.directory()?.keys.iter();
+        let mut keys: Vec<_> = entries.map(|entry| entry.info.clone()).collect();
+        keys.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(keys)
     }
 
     /// The entry of an object.
-    pub(crate) fn object(
-        &mut self,
-        object: &ObjectId,
-    ) -> Result<crate::directory::ObjectEntry, ModuleError> {
+    pub(crate) fn object(&mut self, object: &ObjectId) -> Result<ObjectEntry, ModuleError> {
         self.directory()?.object(object).cloned().ok_or_else(|| {
             ModuleError::caller(format!("the card has no {object}")).because(Reason::NotFound)
         })
@@ -511,6 +546,12 @@ fn offset(from: u16, done: usize) -> Result<u16, ModuleError> {
         .ok_or_else(|| {
             ModuleError::caller("a file of a card ends at 32 KiB").because(Reason::Unsupported)
         })
+}
+
+/// 7F49{06 curve, 86 point}.
+pub(crate) fn public_key_template(key: &PublicKey) -> Vec<u8> {
+    let fields = [key.curve.oid_der(), &tlv::object(POINT, &key.point)].concat();
+    tlv::object(PUBLIC_KEY, &fields)
 }
 
 /// The key in 7F49{06 curve, 86 point}.

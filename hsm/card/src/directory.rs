@@ -84,7 +84,8 @@ impl Head {
         self.count == 0 && self.len == 0 && self.checksum == [0; 8]
     }
 
-    fn of(count: u32, body: &[u8]) -> Option<Self> {
+    /// The head of a copy with this count and body; `None` for a body beyond 65,535 bytes.
+    pub fn of(count: u32, body: &[u8]) -> Option<Self> {
         let len = u16::try_from(body.len()).ok()?;
         let hash = Sha1::new()
             .chain_update(count.to_be_bytes())
@@ -240,4 +241,107 @@ fn object_entry(fields: &[u8]) -> Option<ObjectEntry> {
         file: number(REFERENCE)?,
         len: number(LENGTH)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(profile: &CardProfile) -> Directory {
+        let key = |number: u8| KeyEntry {
+            info: KeyInfo {
+                key: KeyId(format!("key {number}")),
+                curve: Curve::ALL[usize::from(number) % 5],
+                usage: if number.is_multiple_of(2) {
+                    KeyUsage::Sign
+                } else {
+                    KeyUsage::Agree
+                },
+            },
+            reference: number,
+        };
+        let object = |number: u16| ObjectEntry {
+            object: ObjectId::data(format!("object {number}")),
+            file: number,
+            len: 5 * number,
+        };
+        Directory {
+            count: 77,
+            keys: profile.keys.free.references().map(key).collect(),
+            objects: profile
+                .objects
+                .free
+                .files()
+                .take(9)
+                .map(|file| object(file & 0xff))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_every_bit_is_watched() {
+        let profile = CardProfile::tr03109_2_assumed();
+        let directory = full(&profile);
+        let bytes = directory.write(&profile).unwrap();
+        let read = |bytes: &[u8]| {
+            let (head, body) = bytes.split_at(HEADER);
+            Directory::read(Head::read(head).unwrap(), body, &profile)
+        };
+        assert_eq!(read(&bytes), Some(directory));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(read(&changed), None, "byte {at}");
+        }
+        assert!(Head::read(&[0; HEADER]).unwrap().is_blank());
+        assert!(!Head::read(&bytes).unwrap().is_blank());
+        assert_eq!(Head::read(&bytes[..HEADER - 1]), None);
+    }
+
+    #[test]
+    fn too_many_names_are_told() {
+        let profile = CardProfile::tr03109_2_assumed();
+        let mut directory = full(&profile);
+        directory.objects.extend((0..60).map(|number| ObjectEntry {
+            object: ObjectId::data("n".repeat(LONGEST_NAME)),
+            file: number,
+            len: 1,
+        }));
+        assert_eq!(
+            directory.write(&profile).unwrap_err().reason(),
+            Reason::Memory
+        );
+    }
+
+    /// New content goes to a free file, that of a name with a file of its own always there.
+    #[test]
+    fn places_are_chosen() {
+        let profile = CardProfile::tr03109_2_assumed();
+        let mut directory = Directory::default();
+        let (mine, other) = (ObjectId::data("mine"), ObjectId::data("other"));
+        let first = directory.file_for(&mine, &profile).unwrap();
+        let entry = |object: &ObjectId, file| ObjectEntry {
+            object: object.clone(),
+            file,
+            len: 1,
+        };
+        directory.objects.push(entry(&mine, first));
+        assert_ne!(directory.file_for(&mine, &profile), Some(first));
+        directory.objects = profile
+            .objects
+            .free
+            .files()
+            .map(|file| entry(&other, file))
+            .collect();
+        assert_eq!(directory.file_for(&mine, &profile), None);
+        assert_eq!(directory.file_for(&other, &profile), Some(first));
+        let own = ObjectId::certificate("gw-tls");
+        assert_eq!(directory.file_for(&own, &profile), profile.named_file(&own));
+        let free = profile.keys.free.references().next();
+        assert_eq!(directory.reference_for(&"mine".into(), &profile), free);
+        assert_eq!(
+            directory.reference_for(&"gw-tls".into(), &profile),
+            Some(0x11)
+        );
+    }
 }

@@ -12,7 +12,7 @@ use hsm_api::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::card::Card;
+use crate::card::{Card, public_key_template};
 use crate::directory::{KeyEntry, LONGEST_NAME, ObjectEntry};
 use crate::profile::{CardProfile, Instruction};
 use crate::session::{CardSession, Clock, LEAST_DIGITS};
@@ -132,6 +132,16 @@ impl CardModule {
         Ok(())
     }
 
+    /// Tells the card whose signature authenticates the gateway administrator. In operation this wants the
+    /// authentication of the present one.
+    ///
+    /// # Errors
+    /// As [`SecurityModule::write_object`].
+    pub fn trust_administrator(&self, key: &PublicKey) -> Result<(), ModuleError> {
+        let object = ObjectId::data(self.profile.administrator.object.clone());
+        self.write_object(&object, &public_key_template(key))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Card> {
         self.card.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,13 +185,17 @@ impl SecurityModule for CardModule {
             card.allowed(id, None)?;
             self.require_curve(curve)?;
             require_name(&key.0)?;
-            let directory = card.directory()?;
-            if directory.key(key).is_some() {
-                return Err(
-                    ModuleError::caller(format!("the card has a key \"{key}\" already"))
-                        .because(Reason::Exists),
-                );
+            match card.key(key) {
+                Err(error) if error.reason() == Reason::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    return Err(ModuleError::caller(format!(
+                        "the card has a key \"{key}\" already"
+                    ))
+                    .because(Reason::Exists));
+                }
             }
+            let directory = card.directory()?;
             directory.reference_for(key, &self.profile).ok_or_else(|| {
                 ModuleError::module("all keys of the card are taken; remove some")
                     .because(Reason::Memory)
@@ -222,12 +236,7 @@ impl SecurityModule for CardModule {
     }
 
     fn keys(&self) -> Result<Vec<KeyInfo>, ModuleError> {
-        self.lock().run(|card| {
-            let entries = card.directory()?.keys.iter();
-            let mut keys: Vec<_> = entries.map(|entry| entry.info.clone()).collect();
-            keys.sort_by(|one, other| one.key.cmp(&other.key));
-            Ok(keys)
-        })
+        self.lock().run(Card::keys)
     }
 
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {

@@ -271,6 +271,9 @@ pub struct NamedKey {
     pub reference: u8,
     /// Its name.
     pub name: String,
+    /// What it may be used for, if the card had it before the directory of names knew it.
+    #[serde(deserialize_with = "form::usage")]
+    pub usage: KeyUsage,
 }
 
 /// Key references in a row.
@@ -591,10 +594,14 @@ impl CardProfile {
         rule.map_or(Need::Pace, |rule| rule.needs)
     }
 
+    /// The entry of a key with a reference of its own.
+    pub fn named_key_spec(&self, key: &KeyId) -> Option<&NamedKey> {
+        self.keys.named.iter().find(|named| named.name == key.0)
+    }
+
     /// The reference of a key with one of its own.
     pub fn named_key(&self, key: &KeyId) -> Option<u8> {
-        let found = self.keys.named.iter().find(|named| named.name == key.0);
-        found.map(|named| named.reference)
+        self.named_key_spec(key).map(|named| named.reference)
     }
 
     /// The file of an object with one of its own.

@@ -183,19 +183,33 @@ fn play(arguments: &Arguments) -> Result<(), String> {
         place.player.insert();
         drop(place);
         let line = connect(&arguments.reader)?;
-        let ended = serve(&desk, &line);
+        let parting = serve(&desk, &line);
+        drop(line);
         let mut place = desk.place();
         place.line = None;
-        if place.inserted {
-            return ended;
-        }
+        let inserted = place.inserted;
         drop(place);
-        say(OUT_OF_READER);
+        if !inserted {
+            say(OUT_OF_READER);
+            continue;
+        }
+        match parting? {
+            Parting::Closed => return Ok(()),
+            Parting::ComesBack(time) => thread::sleep(time),
+        }
     }
 }
 
+/// How the card and its reader part.
+enum Parting {
+    /// The card was taken out, or the reader ended.
+    Closed,
+    /// The card comes back by itself after this time.
+    ComesBack(Duration),
+}
+
 /// Serves the reader until one of the two leaves.
-fn serve(desk: &Desk, mut line: &TcpStream) -> Result<(), String> {
+fn serve(desk: &Desk, mut line: &TcpStream) -> Result<Parting, String> {
     let said = |error: io::Error| format!("the line to the reader broke: {error}");
     desk.place().line = Some(line.try_clone().map_err(said)?);
     line.set_nodelay(true).map_err(said)?;
@@ -206,9 +220,9 @@ fn serve(desk: &Desk, mut line: &TcpStream) -> Result<(), String> {
         // that is put off costs 40 ms. The kernel forgets the option at will, so it is set each time.
         line.set_quickack(true).map_err(said)?;
         let length = match line.read(&mut bytes) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Parting::Closed),
             Ok(length) => length,
-            Err(error) if gone(&error) => return Ok(()),
+            Err(error) if gone(&error) => return Ok(Parting::Closed),
             Err(error) => return Err(said(error)),
         };
         let actions = desk
@@ -223,13 +237,14 @@ fn serve(desk: &Desk, mut line: &TcpStream) -> Result<(), String> {
                     }
                     match line.write_all(&message) {
                         Ok(()) => {}
-                        Err(error) if gone(&error) => return Ok(()),
+                        Err(error) if gone(&error) => return Ok(Parting::Closed),
                         Err(error) => return Err(said(error)),
                     }
                 }
+                Action::LeaveFor(time) => return Ok(Parting::ComesBack(time)),
                 Action::Leave => {
                     desk.place().inserted = false;
-                    return Ok(());
+                    return Ok(Parting::Closed);
                 }
             }
         }

@@ -130,6 +130,13 @@ impl Card {
         Ok(Vec::new())
     }
 
+    pub(super) fn delete_ephemeral_key(&mut self, data: &[u8]) -> Outcome {
+        let reference = byte(data, 0x84)?;
+        let removed = self.session()?.ephemeral.remove(&reference);
+        removed.ok_or(StatusWord::NOT_FOUND)?;
+        Ok(Vec::new())
+    }
+
     pub(super) fn set_administrator_key(&mut self, data: &[u8]) -> Outcome {
         let administrator = self.profile.administrator.reference;
         if byte(data, 0x83)? != administrator {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How values of a card profile are spelt in TOML: hex digits, curves and phases by name.
 
-use hsm_api::{Curve, LifeCycle, ObjectId};
+use hsm_api::{Curve, KeyUsage, LifeCycle, ObjectId};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::FileId;
@@ -86,4 +86,14 @@ pub(super) fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Objec
         Named::Certificate(name) => ObjectId::certificate(name),
         Named::Data(name) => ObjectId::data(name),
     })
+}
+
+pub(super) fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeyUsage, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "sign" => Ok(KeyUsage::Sign),
+        "agree" => Ok(KeyUsage::Agree),
+        other => Err(D::Error::custom(format!(
+            "\"{other}\" is no usage; there are sign and agree"
+        ))),
+    }
 }

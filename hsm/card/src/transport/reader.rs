@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A card in a reader of PC/SC. The service is found as libpcsclite does it: by `PCSCLITE_CSOCK_NAME` if that is set.
 
+use std::ffi::{CStr, CString};
 use std::fmt;
+use std::time::{Duration, Instant};
 
-use pcsc::{Card, Context, Disposition, Error, Protocols, Scope, ShareMode};
+use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode, State};
 
 use super::{CardTransport, TransportError};
 
@@ -28,8 +30,8 @@ pub fn readers() -> Result<Vec<String>, TransportError> {
 }
 
 impl PcscReader {
-    /// The reader with this name, or the only one whose name contains it. It is looked for by
-    /// [`CardTransport::reset`], so that it may come later.
+    /// The reader with this name, or the only one whose name contains it; of several, the only one with a card in it.
+    /// It is looked for by [`CardTransport::reset`], so that it may come later.
     pub fn new(wanted: impl Into<String>) -> Self {
         Self {
             wanted: wanted.into(),
@@ -38,7 +40,11 @@ impl PcscReader {
         }
     }
 
-    fn choose(&self, readers: Vec<String>) -> Result<String, TransportError> {
+    fn choose(
+        &self,
+        readers: Vec<String>,
+        has_card: impl Fn(&str) -> bool,
+    ) -> Result<String, TransportError> {
         let wanted = &self.wanted;
         if readers.contains(wanted) {
             return Ok(wanted.clone());
@@ -47,17 +53,42 @@ impl PcscReader {
             true => "there is none".to_owned(),
             false => format!("there are {}", readers.join(", ")),
         };
-        let mut fitting = readers.iter().filter(|name| name.contains(wanted));
-        match (fitting.next(), fitting.next()) {
-            (Some(reader), None) => Ok(reader.clone()),
-            (Some(_), Some(_)) => Err(TransportError::Failed(format!(
-                "several readers are called \"{wanted}\"; {there}"
-            ))),
-            (None, _) => Err(TransportError::Gone(format!(
+        let fitting: Vec<_> = readers
+            .iter()
+            .filter(|name| name.contains(wanted))
+            .collect();
+        let holding: Vec<_> = match fitting[..] {
+            [_, _, ..] => fitting.iter().filter(|name| has_card(name)).collect(),
+            _ => fitting.iter().collect(),
+        };
+        match (&holding[..], fitting.is_empty()) {
+            ([reader], _) => Ok((**reader).clone()),
+            (_, true) => Err(TransportError::Gone(format!(
                 "no reader is called \"{wanted}\"; {there}"
+            ))),
+            ([], false) => Err(TransportError::Gone(format!(
+                "no card is in any reader called \"{wanted}\"; {there}"
+            ))),
+            _ => Err(TransportError::Failed(format!(
+                "cards are in several readers called \"{wanted}\", name one of them; {there}"
             ))),
         }
     }
+}
+
+/// Whether a card is in the reader at this moment.
+fn has_card(context: &Context, reader: &str) -> bool {
+    let Ok(reader) = CString::new(reader) else {
+        return false;
+    };
+    let mut states = [ReaderState::new(reader, State::UNAWARE)];
+    // Asked for a change from "unaware", the service answers at once.
+    context
+        .get_status_change(Duration::ZERO, &mut states)
+        .is_ok()
+        && states
+            .iter()
+            .all(|state| state.event_state().contains(State::PRESENT))
 }
 
 fn context() -> Result<Context, TransportError> {
@@ -100,17 +131,45 @@ impl CardTransport for PcscReader {
         // After a restart of the service the old context is of no use, so everything is made anew.
         self.disconnect();
         let context = context()?;
-        let reader = self.choose(list(&context)?)?;
-        let name = std::ffi::CString::new(reader)
+        let reader = self.choose(list(&context)?, |reader| has_card(&context, reader))?;
+        let name = CString::new(reader)
             .map_err(|_| TransportError::Failed("a reader's name has a zero byte".to_owned()))?;
-        let mut card = context
-            .connect(&name, ShareMode::Exclusive, Protocols::ANY)
-            .map_err(failure)?;
+        let connect = || context.connect(&name, ShareMode::Exclusive, Protocols::ANY);
+        let mut card = match connect() {
+            Err(Error::NoSmartcard) => {
+                wait_for_card(&context, &name)?;
+                connect()
+            }
+            connected => connected,
+        }
+        .map_err(failure)?;
         // The last owner may have left the card in any state.
         card.reconnect(ShareMode::Exclusive, Protocols::ANY, Disposition::ResetCard)
             .map_err(failure)?;
         self.card = Some(card);
         Ok(())
+    }
+}
+
+/// A card that was just put in, or the service just started: it takes a moment until the reader has powered it up.
+const INSERTION: Duration = Duration::from_secs(1);
+
+/// Waits until a card is in the reader, not longer than [`INSERTION`].
+fn wait_for_card(context: &Context, reader: &CStr) -> Result<(), TransportError> {
+    let deadline = Instant::now() + INSERTION;
+    let mut states = [ReaderState::new(reader, State::UNAWARE)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match context.get_status_change(left, &mut states) {
+            Err(Error::Timeout) => return Err(failure(Error::NoSmartcard)),
+            result => result.map_err(failure)?,
+        }
+        for state in &mut states {
+            if state.event_state().contains(State::PRESENT) {
+                return Ok(());
+            }
+            state.sync_current_state();
+        }
     }
 }
 
@@ -166,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readers_are_chosen_by_name_or_a_part_that_only_one_has() {
+    fn readers_are_chosen_by_name_or_a_part_of_it_and_by_the_card_in_them() {
         let all = || {
             vec![
                 "Reader A 00".to_owned(),
@@ -174,12 +233,24 @@ mod tests {
                 "Reader B 00".to_owned(),
             ]
         };
-        let choose = |wanted: &str| PcscReader::new(wanted).choose(all());
-        assert_eq!(choose("Reader A 00").unwrap(), "Reader A 00");
-        assert_eq!(choose("B").unwrap(), "Reader B 00");
-        assert!(matches!(choose("Reader A"), Err(TransportError::Failed(_))));
-        assert!(matches!(choose("C"), Err(TransportError::Gone(_))));
-        let none = PcscReader::new("A").choose(Vec::new());
+        let choose = |wanted: &str, cards: &[&str]| {
+            PcscReader::new(wanted).choose(all(), |reader| cards.contains(&reader))
+        };
+        assert_eq!(choose("Reader A 00", &[]).unwrap(), "Reader A 00");
+        assert_eq!(choose("B", &[]).unwrap(), "Reader B 00");
+        assert_eq!(choose("", &["Reader B 00"]).unwrap(), "Reader B 00");
+        let cards = ["Reader A 00 00", "Reader B 00"];
+        assert_eq!(choose("Reader A", &cards).unwrap(), "Reader A 00 00");
+        assert!(matches!(
+            choose("Reader", &cards),
+            Err(TransportError::Failed(_))
+        ));
+        assert!(matches!(
+            choose("Reader", &[]),
+            Err(TransportError::Gone(_))
+        ));
+        assert!(matches!(choose("C", &cards), Err(TransportError::Gone(_))));
+        let none = PcscReader::new("A").choose(Vec::new(), |_| true);
         assert!(matches!(none, Err(TransportError::Gone(_))));
     }
 }

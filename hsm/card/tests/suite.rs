@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The whole suite on the driver with the emulated card in this process, checked against the software module.
+
+// Each test file uses its part of it.
+#[allow(dead_code)]
+mod bench_card;
+
+use bench_card::Bench;
+use hsm_api::{Import, ObjectId};
+use hsm_soft::SoftModule;
+use hsm_suite::{Effort, Names, Suite};
+
+/// The names with places of their own, into which the card's maker may put keys.
+fn fixed_names() -> Names {
+    Names {
+        sign: "gw-sig".into(),
+        agree: "gw-enc".into(),
+        certificate: ObjectId::certificate("gw-sig"),
+        data: ObjectId::data("configuration"),
+    }
+}
+
+fn run(bench: &Bench, names: &Names, import: Option<&dyn Import>, effort: Effort) -> usize {
+    let module = bench.open_administered();
+    let suite = Suite {
+        module: &module,
+        oracle: &SoftModule::new(),
+        import,
+        names,
+        effort,
+    };
+    let report = suite.run(|row| println!("{}: {}", row.name, row.outcome));
+    assert!(report.passed(), "{report}");
+    report.checks()
+}
+
+#[test]
+fn card_passes_the_suite_under_any_names_to_the_end_of_its_life() {
+    let effort = Effort {
+        end_of_life: true,
+        ..Effort::QUICK
+    };
+    run(&Bench::new(), &Names::default(), None, effort);
+}
+
+/// All of Wycheproof on five curves.
+#[test]
+fn card_passes_the_suite_with_given_keys() {
+    let bench = Bench::new();
+    let effort = Effort {
+        agreements: 500,
+        ..Effort::FULL
+    };
+    let checks = run(&bench, &fixed_names(), Some(&bench.card), effort);
+    println!("{checks} checks");
+    assert!(checks > 5_000, "{checks}");
+}
