@@ -29,6 +29,18 @@ const GATEWAY: &str = "host/gateway/smgw/src/";
 
 const BACK_ENDS: [&str; 3] = ["hsm_pkcs11", "hsm_soft", "hsm_card"];
 
+/// The one place where TLS is put together; all others take a `TlsProfile` of it.
+const TLS: &str = "hsm/tls/";
+
+/// What only that place names: suites, groups and providers of rustls.
+const TLS_PARTS: [&str; 5] = [
+    "cipher_suite::",
+    "CipherSuite::TLS",
+    "CryptoProvider",
+    "NamedGroup::",
+    "crypto::ring",
+];
+
 /// All breaches of the rules about source files.
 pub(crate) fn breaches(files: &[RustFile]) -> Vec<String> {
     let mut breaches = Vec::new();
@@ -52,6 +64,13 @@ pub(crate) fn breaches(files: &[RustFile]) -> Vec<String> {
         }
         if SANS_IO.iter().any(|room| path.starts_with(room)) && path.contains("/src/") && !tests {
             sans_io(path, code, &mut breaches);
+        }
+        if !path.starts_with(TLS) && !path.starts_with("xtask/") {
+            let named =
+                |(_, line): &(usize, &str)| TLS_PARTS.iter().any(|part| line.contains(part));
+            breaches.extend(code_lines(&file.text).filter(named).map(|(number, _)| {
+                format!("{path}:{number}: what TLS negotiates is named in {TLS} only")
+            }));
         }
         if path.starts_with(GATEWAY) && code_lines(code).any(|(_, line)| names_back_end(line)) {
             wiring.push(path.as_str());
@@ -120,6 +139,17 @@ mod tests {
             path: path.to_owned(),
             text: format!("{SPDX}\n//! Purpose.\n{body}"),
         }
+    }
+
+    #[test]
+    fn tls_is_put_together_in_one_place() {
+        let body = "// CryptoProvider\nuse rustls::crypto::CryptoProvider;\n";
+        assert!(breaches(&[file("hsm/tls/src/lib.rs", body)]).is_empty());
+        let elsewhere = breaches(&[file("host/peers/src/lib.rs", body)]);
+        assert_eq!(
+            elsewhere,
+            ["host/peers/src/lib.rs:4: what TLS negotiates is named in hsm/tls/ only"]
+        );
     }
 
     #[test]

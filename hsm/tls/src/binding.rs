@@ -7,20 +7,18 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use hsm_api::{EphemeralKey, Fault, ModuleError, PublicKey, SecurityModule, signature};
+use hsm_api::{EphemeralKey, Fault, ModuleError, SecurityModule};
 use rustls::crypto::{
     ActiveKeyExchange, CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, SharedSecret,
     SupportedKxGroup, WebPkiSupportedAlgorithms,
 };
-use rustls::pki_types::{
-    AlgorithmIdentifier, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm, alg_id,
-};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
-use rustls::{Error, NamedGroup, PeerMisbehaved, ProtocolVersion, SignatureScheme};
+use rustls::{Error, NamedGroup, PeerMisbehaved, ProtocolVersion};
 
 use crate::TlsConfigError;
 use crate::profile::{GROUPS, Group, TlsProfile};
-use crate::scheme::{Hash, SCHEMES};
+use crate::verification::verification;
 
 /// A provider that has only what the profile allows and does its key work in the module.
 ///
@@ -156,7 +154,7 @@ impl SupportedKxGroup for BoundGroup {
     }
 
     fn usable_for_version(&self, version: ProtocolVersion) -> bool {
-        version == self.group.version
+        self.group.versions.contains(&version)
     }
 }
 
@@ -187,80 +185,6 @@ impl ActiveKeyExchange for Exchange {
     }
 }
 
-/// Verification for certificate chains; handshakes of pinned peers are verified in `pinned` with the same module.
-struct Verification {
-    module: Weak<dyn SecurityModule>,
-    hash: Hash,
-}
-
-impl fmt::Debug for Verification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verification(brainpoolP256r1, {:?})", self.hash)
-    }
-}
-
-impl SignatureVerificationAlgorithm for Verification {
-    fn verify_signature(
-        &self,
-        point: &[u8],
-        message: &[u8],
-        der: &[u8],
-    ) -> Result<(), InvalidSignature> {
-        let verified = alive(&self.module).and_then(|module| {
-            let key = PublicKey::new(CHAIN_CURVE, point.to_vec())?;
-            let Some(plain) = signature::plain_from_der(CHAIN_CURVE, der) else {
-                return Ok(false);
-            };
-            module.verify_digest(&key, &self.hash.digest(message), &plain)
-        });
-        match verified {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(InvalidSignature),
-            Err(error) => {
-                // rustls has no room for the reason.
-                tracing::warn!(%error, "a signature could not be verified");
-                Err(InvalidSignature)
-            }
-        }
-    }
-
-    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
-        EC_BRAINPOOL_P256R1
-    }
-
-    fn signature_alg_id(&self) -> AlgorithmIdentifier {
-        match self.hash {
-            Hash::Sha256 => alg_id::ECDSA_SHA256,
-            Hash::Sha384 => alg_id::ECDSA_SHA384,
-            Hash::Sha512 => alg_id::ECDSA_SHA512,
-        }
-    }
-}
-
-type Algorithm = &'static dyn SignatureVerificationAlgorithm;
-
-fn verification(module: &Weak<dyn SecurityModule>) -> WebPkiSupportedAlgorithms {
-    let of = |hash: Hash| -> &'static [Algorithm] {
-        let one: Algorithm = Box::leak(Box::new(Verification {
-            module: module.clone(),
-            hash,
-        }));
-        Box::leak(Box::new([one]))
-    };
-    let mapping: Vec<(SignatureScheme, &'static [Algorithm])> = SCHEMES
-        .iter()
-        .map(|scheme| (scheme.code(), of(scheme.hash)))
-        .collect();
-    let all: Vec<Algorithm> = mapping
-        .iter()
-        .flat_map(|(_, algorithms)| algorithms.iter().copied())
-        .collect();
-    WebPkiSupportedAlgorithms {
-        all: all.leak(),
-        mapping: mapping.leak(),
-    }
-}
-
 /// Private keys exist in the module only.
 #[derive(Debug)]
 struct NoLooseKeys;
@@ -273,15 +197,10 @@ impl KeyProvider for NoLooseKeys {
     }
 }
 
-fn alive(module: &Weak<dyn SecurityModule>) -> Result<Arc<dyn SecurityModule>, ModuleError> {
+pub(crate) fn alive(
+    module: &Weak<dyn SecurityModule>,
+) -> Result<Arc<dyn SecurityModule>, ModuleError> {
     module
         .upgrade()
         .ok_or_else(|| ModuleError::transport("the security module is closed"))
 }
-
-const CHAIN_CURVE: hsm_api::Curve = hsm_api::Curve::BrainpoolP256r1;
-
-/// Content of the `AlgorithmIdentifier` {id-ecPublicKey, brainpoolP256r1} (RFC 5480 §2.1.1).
-const EC_BRAINPOOL_P256R1: AlgorithmIdentifier = AlgorithmIdentifier::from_slice(&[
-    6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1, 7,
-]);

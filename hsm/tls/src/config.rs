@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! rustls configurations from a module, a profile, an identity and pinned peers.
+//! rustls configurations from a module, a profile, an identity and what is asked of peers.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, InconsistentKeys, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
 
 use crate::binding::provider;
-use crate::pinned::PinnedVerifier;
 use crate::profile::TlsProfile;
 use crate::signer::ModuleKey;
+use crate::verifier::{PeerCheck, Verifier};
 
 /// Who we are in a handshake: a key inside the module and the certificate chain for it (leaf first).
 #[derive(Clone, Debug)]
@@ -22,22 +22,6 @@ pub struct Identity {
     pub key: KeyId,
     /// DER certificates, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-}
-
-/// The peers we accept: exactly these leaf certificates (TR-03109-1 REQ.TA.TLS.Handshake.160/170).
-#[derive(Clone, Debug, Default)]
-pub struct PinnedPeers {
-    /// DER leaf certificates.
-    pub leaves: Vec<CertificateDer<'static>>,
-}
-
-impl PinnedPeers {
-    /// Accepts exactly these leaves; without any, nobody.
-    pub fn new(leaves: impl IntoIterator<Item = CertificateDer<'static>>) -> Self {
-        Self {
-            leaves: leaves.into_iter().collect(),
-        }
-    }
 }
 
 /// A configuration that cannot be built.
@@ -53,15 +37,23 @@ pub enum TlsConfigError {
     /// The certificate does not belong to the module's key.
     #[error("the certificate's public key is not the one of module key {0}")]
     KeyMismatch(KeyId),
+    /// A trust anchor or Sub-CA that is configured cannot be read.
+    #[error("a configured CA certificate is not a certificate")]
+    Certificate,
+    /// A CRL cannot be read.
+    #[error("a CRL cannot be read, or has critical extensions")]
+    Crl,
     /// The profile was narrowed until no version, suite or group was left.
     #[error("profile {0} leaves nothing to negotiate")]
     EmptyProfile(&'static str),
 }
 
-/// Server side with mutual authentication against pinned client leaves.
+/// Server side with mutual authentication; `clients` decides who may come, [`crate::PinnedPeers`] or
+/// [`crate::SmPki`] for instance.
 ///
-/// A client without certificate, or with another one, gets a fatal alert. Every handshake is a full one: no tickets,
-/// no session store, no early data. TLS 1.2 demands `extended_master_secret`.
+/// A client without certificate, or with one that is not accepted, gets a fatal alert. Every handshake is a full one: no tickets,
+/// no session store, no early data; [`crate::ResumptionWindow`] allows resumption. TLS 1.2 demands
+/// `extended_master_secret`.
 ///
 /// # Errors
 /// [`TlsConfigError::KeyMismatch`] when the leaf does not hold the key's public half, and as for [`provider`].
@@ -69,11 +61,11 @@ pub fn server_config(
     module: Arc<dyn SecurityModule>,
     profile: &TlsProfile,
     identity: Identity,
-    clients: PinnedPeers,
+    clients: impl PeerCheck + 'static,
 ) -> Result<Arc<ServerConfig>, TlsConfigError> {
     let provider = Arc::new(provider(&module, profile)?);
     let own = certified_key(&module, profile, identity)?;
-    let verifier = PinnedVerifier::new(module, clients.leaves, version_numbers(profile));
+    let verifier = Verifier::new(module, clients, profile.version_numbers());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&profile.versions())?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -85,10 +77,9 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Client side against pinned server leaves; `identity` is presented when the server asks.
+/// Client side; `servers` decides who may answer, and `identity` is presented when the server asks.
 ///
-/// The server name of a connection is sent as SNI and not compared with the pinned certificate. No resumption, no
-/// early data. TLS 1.2 demands `extended_master_secret`.
+/// The server name of a connection is sent as SNI and not compared with the certificate. No resumption, no early data. TLS 1.2 demands `extended_master_secret`.
 ///
 /// # Errors
 /// As for [`server_config`].
@@ -96,13 +87,13 @@ pub fn client_config(
     module: Arc<dyn SecurityModule>,
     profile: &TlsProfile,
     identity: Option<Identity>,
-    servers: PinnedPeers,
+    servers: impl PeerCheck + 'static,
 ) -> Result<Arc<ClientConfig>, TlsConfigError> {
     let provider = Arc::new(provider(&module, profile)?);
     let own = identity
         .map(|identity| certified_key(&module, profile, identity))
         .transpose()?;
-    let verifier = PinnedVerifier::new(module, servers.leaves, version_numbers(profile));
+    let verifier = Verifier::new(module, servers, profile.version_numbers());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&profile.versions())?
         .dangerous()
@@ -129,7 +120,7 @@ fn certified_key(
         Arc::clone(module),
         key.clone(),
         public,
-        version_numbers(profile),
+        profile.version_numbers(),
     );
     let own = CertifiedKey::new(chain, Arc::new(signing));
     match own.keys_match() {
@@ -139,12 +130,4 @@ fn certified_key(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn version_numbers(profile: &TlsProfile) -> Vec<ProtocolVersion> {
-    profile
-        .versions()
-        .iter()
-        .map(|version| version.version)
-        .collect()
 }

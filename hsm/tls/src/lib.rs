@@ -31,23 +31,40 @@
 //! The module works inside rustls's `process_new_packets`; a handshake takes a few of its operations. Software
 //! tokens need milliseconds; a slow module must not be driven from an async thread.
 //!
+//! # Who is accepted
+//! A [`PeerCheck`] decides: [`PinnedPeers`] for HAN and LMN, [`SmPki`] for the WAN. The alert that a refused peer gets is
+//! rustls's for the reason given.
+//!
+//! # Session limits
+//! [`SessionClock`] tells when a session has to end, [`Limited`] ends it. Every session is a full handshake unless a
+//! [`ResumptionWindow`] allows more.
+//!
 //! # What is not there
-//! * `encrypt_then_mac` and `signature_algorithms_cert` cannot be sent with rustls 0.23. TR-03116-3 demands the first of
-//!   clients from 2025 on (it matters to CBC suites only, and these are not offered) and the second in TLS 1.3.
-//! * Of the suites, the two GCM suites per version; of the curves, brainpoolP256r1 (groups 26 and 31).
-//! * Resumption, which TR-03116-3 permits: every session is a full handshake.
+//! * `encrypt_then_mac`, `signature_algorithms_cert` and `max_fragment_length` cannot be negotiated with rustls 0.23.
+//!   TR-03116-3 demands the first of clients from 2025 on; it matters to CBC suites only, and these are not offered unless
+//!   [`TlsProfile::with_cbc`] says so.
 //! * Two alerts differ from RFC 5246: a TLS 1.2 client without certificate is refused with `certificate_required`, and a
 //!   TLS 1.1 hello with `handshake_failure` when it lacks `signature_algorithms`. Both are fatal.
-//! * Certificate chains: peers are pinned by their end-entity certificate.
 
 mod binding;
+mod cbc;
+mod ccm;
+mod certificate;
+mod chain;
 mod config;
 mod pinned;
 mod profile;
 mod scheme;
+mod session;
 mod signer;
+mod suites;
+mod verification;
+mod verifier;
 
 pub use binding::provider;
-pub use config::{Identity, PinnedPeers, TlsConfigError, client_config, server_config};
-pub use pinned::NotPinned;
-pub use profile::TlsProfile;
+pub use chain::{RevocationPolicy, SmPki, SmPkiRole};
+pub use config::{Identity, TlsConfigError, client_config, server_config};
+pub use pinned::{NotPinned, PinnedPeers};
+pub use profile::{Interface, TlsProfile};
+pub use session::{Limited, ResumptionWindow, SessionClock, SessionOver};
+pub use verifier::{PeerCertificates, PeerCheck, PeerSide};

@@ -8,7 +8,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, ProtocolVersion, SignatureAlgorithm, SignatureScheme};
 
-use crate::scheme::{SCHEMES, Scheme};
+use crate::scheme::Scheme;
 
 /// A signing key of the module as rustls wants it.
 #[derive(Debug)]
@@ -33,17 +33,28 @@ impl ModuleKey {
             versions,
         }
     }
+
+    /// rustls does not say which version is being negotiated. In TLS 1.2 it passes on no number that it does not know
+    /// itself, so one that only TLS 1.3 has shows TLS 1.3. Every peer that takes a brainpool key there names one; where
+    /// none is named, the keys of the NIST curves sign alike in both versions unless the peer refuses the hash of the
+    /// curve, and then the signature is one that it has not asked for.
+    fn version(&self, offered: &[SignatureScheme]) -> ProtocolVersion {
+        let of_tls12 = Scheme::codes(&[ProtocolVersion::TLSv1_2]);
+        let of_tls13 = Scheme::codes(&[ProtocolVersion::TLSv1_3]);
+        let shown = offered
+            .iter()
+            .any(|code| of_tls13.contains(code) && !of_tls12.contains(code));
+        if shown || !self.versions.contains(&ProtocolVersion::TLSv1_2) {
+            ProtocolVersion::TLSv1_3
+        } else {
+            ProtocolVersion::TLSv1_2
+        }
+    }
 }
 
 impl SigningKey for ModuleKey {
-    /// rustls does not say which version is being negotiated, but offers schemes of that version only: in TLS 1.2 it
-    /// filters out those it does not know, 0x081A among them.
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        let scheme = SCHEMES.iter().find(|scheme| {
-            scheme.curve == self.public.curve
-                && self.versions.contains(&scheme.version)
-                && offered.contains(&scheme.code())
-        })?;
+        let scheme = Scheme::choose(offered, self.version(offered), self.public.curve)?;
         Some(Box::new(ModuleSigner {
             module: Arc::clone(&self.module),
             key: self.key.clone(),

@@ -131,7 +131,7 @@ impl Defects {
 }
 
 #[cfg(feature = "defects")]
-pub use seeded::{CrossTalk, PinnedOrAny, SoftEcdhe};
+pub use seeded::{Anyone, CrossTalk, SoftEcdhe};
 
 /// The defects that need more than a line.
 #[cfg(feature = "defects")]
@@ -140,13 +140,9 @@ mod seeded {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use hsm_api::{Curve, EphemeralKey, Layer, ModuleError, SecurityModule};
-    use rustls::client::danger::HandshakeSignatureValid;
-    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-    use rustls::pki_types::{CertificateDer, UnixTime};
-    use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-    use rustls::{
-        CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
-    };
+    use hsm_tls::{PeerCertificates, PeerCheck};
+    use rustls::Error;
+    use rustls::pki_types::UnixTime;
     use smgw_core::{CombinedStatus, Content, Entry, GapReason};
     use smgw_units::{Decimal, DeviceId, Obis, Unit, UtcNanos};
     use tokio::sync::mpsc;
@@ -186,70 +182,18 @@ mod seeded {
         }
     }
 
-    /// Accepts any client certificate, or only the pinned ones; built here because the gateway proper has no such thing.
+    /// Accepts any certificate; built here because the gateway proper has no such thing.
     #[derive(Debug)]
-    pub struct PinnedOrAny {
-        /// The algorithms the handshake signature is verified with.
-        pub provider: Arc<CryptoProvider>,
-        /// `None` accepts everyone.
-        pub pinned: Option<Vec<CertificateDer<'static>>>,
-    }
+    pub struct Anyone;
 
-    impl ClientCertVerifier for PinnedOrAny {
-        fn root_hint_subjects(&self) -> &[DistinguishedName] {
-            &[]
-        }
-
-        fn verify_client_cert(
+    impl PeerCheck for Anyone {
+        fn check(
             &self,
-            end_entity: &CertificateDer<'_>,
-            _intermediates: &[CertificateDer<'_>],
+            _peer: PeerCertificates<'_>,
             _now: UnixTime,
-        ) -> Result<ClientCertVerified, Error> {
-            match &self.pinned {
-                Some(pinned)
-                    if !pinned
-                        .iter()
-                        .any(|leaf| leaf.as_ref() == end_entity.as_ref()) =>
-                {
-                    Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-                }
-                _ => Ok(ClientCertVerified::assertion()),
-            }
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(
-                message,
-                cert,
-                dss,
-                &self.provider.signature_verification_algorithms,
-            )
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(
-                message,
-                cert,
-                dss,
-                &self.provider.signature_verification_algorithms,
-            )
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.provider
-                .signature_verification_algorithms
-                .supported_schemes()
+            _module: &dyn SecurityModule,
+        ) -> Result<(), Error> {
+            Ok(())
         }
     }
 

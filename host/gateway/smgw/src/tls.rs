@@ -42,7 +42,7 @@ impl TlsFactory {
         clients: Vec<CertificateDer<'static>>,
     ) -> Result<Arc<ServerConfig>, TlsConfigError> {
         let any = self.defects.has(Defect::AnyHanCertificate);
-        self.server(&TlsProfile::smgw_han_server(), clients, any)
+        self.server(TlsProfile::smgw_han_server(), clients, any)
     }
 
     /// The proxy server: exactly these CLS.
@@ -54,7 +54,7 @@ impl TlsFactory {
         clients: Vec<CertificateDer<'static>>,
     ) -> Result<Arc<ServerConfig>, TlsConfigError> {
         let any = self.defects.has(Defect::AnyClsCertificate);
-        self.server(&TlsProfile::smgw_cls_server(), clients, any)
+        self.server(TlsProfile::smgw_cls_server(), clients, any)
     }
 
     /// The client towards one EMT.
@@ -74,57 +74,25 @@ impl TlsFactory {
         )
     }
 
+    /// A server for exactly these clients, or for any with the defects PRX-03 and CON-05; TLS-01 takes AES-128 away.
     fn server(
         &self,
-        profile: &TlsProfile,
+        profile: TlsProfile,
         clients: Vec<CertificateDer<'static>>,
         any_client: bool,
     ) -> Result<Arc<ServerConfig>, TlsConfigError> {
-        let pinned = PinnedPeers::new(clients.clone());
-        let config =
-            hsm_tls::server_config(self.module.clone(), profile, self.identity.clone(), pinned)?;
+        let profile = if self.defects.has(Defect::NoGcm128) {
+            profile.only_aes256()
+        } else {
+            profile
+        };
+        let (module, identity) = (self.module.clone(), self.identity.clone());
         #[cfg(feature = "defects")]
-        if any_client || self.defects.has(Defect::NoGcm128) {
-            return self.defective_server(&config, (!any_client).then_some(clients));
+        if any_client {
+            return hsm_tls::server_config(module, &profile, identity, crate::defects::Anyone);
         }
         let _ = any_client;
-        Ok(config)
-    }
-
-    /// Seeded defects TLS-01, PRX-03 and CON-05.
-    #[cfg(feature = "defects")]
-    fn defective_server(
-        &self,
-        good: &ServerConfig,
-        pinned: Option<Vec<CertificateDer<'static>>>,
-    ) -> Result<Arc<ServerConfig>, TlsConfigError> {
-        let mut provider = rustls::crypto::CryptoProvider::clone(good.crypto_provider());
-        if self.defects.has(Defect::NoGcm128) {
-            provider
-                .cipher_suites
-                .retain(|suite| format!("{:?}", suite.suite()).contains("AES_256"));
-        }
-        let provider = Arc::new(provider);
-        let verifier = crate::defects::PinnedOrAny {
-            provider: provider.clone(),
-            pinned,
-        };
-        let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
-        let offered = |version: &&&rustls::SupportedProtocolVersion| {
-            provider
-                .cipher_suites
-                .iter()
-                .any(|suite| suite.version() == **version)
-        };
-        let versions: Vec<_> = versions.iter().filter(offered).copied().collect();
-        let mut config = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&versions)?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(good.cert_resolver.clone());
-        config.require_ems = good.require_ems;
-        config.session_storage = good.session_storage.clone();
-        config.send_tls13_tickets = good.send_tls13_tickets;
-        Ok(Arc::new(config))
+        hsm_tls::server_config(module, &profile, identity, PinnedPeers::new(clients))
     }
 }
 

@@ -128,21 +128,28 @@ fn client_hello_offers_only_what_is_listed() {
     for (profile, suites, groups, schemes) in [
         (
             TlsProfile::smgw_wan_client(),
-            vec![0x1301, 0x1302, 0xC02B, 0xC02C, RENEGOTIATION_INFO_SCSV],
-            vec![31, 26],
-            vec![0x081A, 0x0403, 0x0503, 0x0603],
+            vec![
+                0x1301,
+                0x1302,
+                0x1304,
+                0xC02B,
+                0xC02C,
+                RENEGOTIATION_INFO_SCSV,
+            ],
+            vec![31, 26, 32, 27, 33, 28, 23, 24],
+            vec![0x081A, 0x081B, 0x081C, 0x0403, 0x0503, 0x0603],
         ),
         (
             TlsProfile::smgw_wan_client().only_tls12(),
             vec![0xC02B, 0xC02C, RENEGOTIATION_INFO_SCSV],
-            vec![26],
+            vec![26, 27, 28, 23, 24],
             vec![0x0403, 0x0503, 0x0603],
         ),
         (
             TlsProfile::smgw_wan_client().only_tls13(),
-            vec![0x1301, 0x1302],
-            vec![31],
-            vec![0x081A],
+            vec![0x1301, 0x1302, 0x1304],
+            vec![31, 32, 33, 23, 24],
+            vec![0x081A, 0x081B, 0x081C, 0x0403, 0x0503],
         ),
     ] {
         let name = ServerName::try_from("emt.example").unwrap();

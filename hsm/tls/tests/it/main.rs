@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TLS with module keys: between our own two ends, and against OpenSSL.
 
+mod forged;
 mod handshake;
-mod openssl;
+mod lifetime;
+mod matrix;
 mod party;
-mod pyopenssl;
+mod peer;
 mod refusal;
+mod sm_pki;
+mod strangers;
 mod trace;

@@ -5,6 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hsm_api::{Curve, KeyId, KeyUsage, SecurityModule};
+use hsm_card::{CardModule, CardOptions, CardProfile, InProcess, Signal};
+use hsm_card_emulator::randomness::System;
+use hsm_card_emulator::state::{State, Volatile};
+use hsm_card_emulator::{Card, SharedCard};
 use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector};
 use hsm_pki::{CertificateRequest, self_signed};
 use hsm_soft::SoftModule;
@@ -22,10 +26,12 @@ pub struct Party {
 
 impl Party {
     pub fn new(module: Arc<dyn SecurityModule>, name: &str) -> Self {
+        Self::on_curve(module, name, Curve::BrainpoolP256r1)
+    }
+
+    pub fn on_curve(module: Arc<dyn SecurityModule>, name: &str, curve: Curve) -> Self {
         let key = KeyId::from(name);
-        module
-            .generate_key(&key, Curve::BrainpoolP256r1, KeyUsage::Sign)
-            .unwrap();
+        module.generate_key(&key, curve, KeyUsage::Sign).unwrap();
         let request = CertificateRequest::new(name).with_dns_name(name);
         let chain = vec![self_signed(&*module, &key, &request).unwrap()];
         Self {
@@ -40,9 +46,7 @@ impl Party {
 
     /// A partner whose key is in the SoftHSM2 token labelled "t".
     pub fn token(library: &Path, name: &str) -> Self {
-        let token = TokenSelector::Label("t".into());
-        let module = Pkcs11Module::open(Pkcs11Config::new(library, token, Pin::new(PIN)));
-        Self::new(Arc::new(module.unwrap()), name)
+        Self::new(token(library), name)
     }
 
     pub fn leaf(&self) -> CertificateDer<'static> {
@@ -70,6 +74,29 @@ impl Party {
         )
         .unwrap()
     }
+}
+
+/// The SoftHSM2 token labelled "t".
+pub fn token(library: &Path) -> Arc<dyn SecurityModule> {
+    let token = TokenSelector::Label("t".into());
+    let module = Pkcs11Module::open(Pkcs11Config::new(library, token, Pin::new(PIN)));
+    Arc::new(module.unwrap())
+}
+
+/// A card of our own in this process, behind its driver: PACE and secure messaging are real, the reader is not.
+pub fn card() -> Arc<dyn SecurityModule> {
+    let profile = CardProfile::tr03109_2_assumed();
+    let state = State::fresh(&profile, "00", Pin::new(PIN));
+    let card = SharedCard::new(Card::new(profile, state, Volatile, System));
+    let transport = InProcess::new("card", move |signal: Signal<'_>| match signal {
+        Signal::Reset => {
+            card.reset();
+            Some(Vec::new())
+        }
+        Signal::Command(command) => Some(card.transmit(command)),
+    });
+    let module = CardModule::open(Box::new(transport), Pin::new(PIN), CardOptions::default());
+    Arc::new(module.unwrap())
 }
 
 /// Both ends after a handshake attempt, with the first error of each.

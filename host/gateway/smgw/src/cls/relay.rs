@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hsm_tls::TlsProfile;
 use smgw_socks::FrameState;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -79,7 +80,7 @@ where
     tokio::select! {
         ended = both => ended.map(|(to_emt, to_cls)| Served { to_emt, to_cls }),
         () = activity.half_closed_and_silent() => Err(Broken::HalfClosed),
-        () = sleep(LONGEST_SESSION) => Err(Broken::SessionLimit),
+        () = sleep(TlsProfile::smgw_cls_server().session_limit()) => Err(Broken::SessionLimit),
     }
 }
 
@@ -238,7 +239,6 @@ const CHUNK: usize = 64 * 1024;
 /// REQ.TA.TLS.Close.90: after a close_notify the peer has 20 s, here counted from its last byte.
 const LONGEST_HALF_CLOSED_SILENCE: Duration = Duration::from_secs(20);
 const HALF_CLOSED_CHECK: Duration = Duration::from_secs(1);
-const LONGEST_SESSION: Duration = Duration::from_secs(48 * 3_600);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hsm_tls::{SessionOver, TlsProfile};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -92,7 +93,12 @@ impl Server {
             ));
         };
         info!(%peer, interface = "han", user = user.id, "user connected");
-        self.speak_http(stream, user).await
+        // TR-03116-3 §5.1.5: then the client has to shake hands anew.
+        let limit = TlsProfile::smgw_han_server().session_limit();
+        match tokio::time::timeout(limit, self.speak_http(stream, user)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, SessionOver)),
+        }
     }
 
     async fn speak_http<S>(self: Arc<Self>, stream: S, user: User) -> io::Result<()>
