@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use der::asn1::{BitString, Uint};
 use der::{Decode, Encode, Sequence};
-use hsm_api::SecurityModule;
+use hsm_api::{Hash, SecurityModule};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
@@ -17,7 +17,7 @@ use x509_cert::{Certificate, Version};
 use crate::draft::authority_key_id;
 use crate::factory::Authority;
 use crate::profile::DAY;
-use crate::signing::{self, Hash};
+use crate::signing;
 use crate::template::{content_of, extension, raw_extension, time};
 use crate::{Confidence, PkiError, TestPki, ber, name, oid, unencodable};
 
@@ -141,10 +141,10 @@ impl TestPki {
         if let Some(issuer) = on_behalf_of {
             extensions.push(indirect(issuer)?);
         }
-        let hash = Hash::of_curve(signer.public_key.curve);
+        let hash = Hash::of(signer.public_key.curve);
         let tbs = TbsCertList {
             version: Version::V2,
-            signature: hash.algorithm(),
+            signature: signing::algorithm(hash),
             issuer: signer.name.clone(),
             this_update: time(list.this_update)?,
             next_update: Some(time(list.next_update)?),
@@ -156,7 +156,7 @@ impl TestPki {
         let signature = signing::sign(self.module(), &signer.issued.key, hash, &message)?;
         let signed = CertificateList {
             tbs_cert_list: tbs,
-            signature_algorithm: hash.algorithm(),
+            signature_algorithm: signing::algorithm(hash),
             signature: BitString::from_bytes(&signature).map_err(unencodable)?,
         };
         Ok(CertificateRevocationListDer::from(

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use der::asn1::{Any, BitString, Int, ObjectIdentifier};
 use der::{Decode, Encode};
-use hsm_api::{Curve, KeyId, KeyUsage, PublicKey};
+use hsm_api::{Curve, Hash, KeyId, KeyUsage, PublicKey};
 use x509_cert::ext::pkix::KeyUsages;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use crate::draft::{Draft, authority_key_id, subject_alt_name, subject_key_id};
 use crate::profile::DAY;
-use crate::signing::Hash;
 use crate::template::{basic_constraints, extended_key_usage, key_usage, raw_extension};
 use crate::{Contact, PkiError, Profile, Purpose, TestPki, name, oid, unencodable};
 

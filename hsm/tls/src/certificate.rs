@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use der::asn1::{BitStringRef, ObjectIdentifier};
 use der::oid::AssociatedOid;
 use der::{Decode, Encode, Header, Reader, SliceReader};
-use hsm_api::{Curve, PublicKey, SecurityModule, signature};
+use hsm_api::{Curve, Hash, PublicKey, SecurityModule, signature};
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, Error};
 use x509_cert::crl::CertificateList;
@@ -20,8 +20,6 @@ use x509_cert::ext::pkix::{
 use x509_cert::name::Name;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::time::Time;
-
-use crate::scheme::Hash;
 
 /// A certificate, parsed once.
 #[derive(Clone, Debug)]
@@ -105,11 +103,7 @@ impl Certificate {
         issuer: &Self,
         module: &dyn SecurityModule,
     ) -> Result<(), Error> {
-        let key = issuer
-            .key
-            .as_ref()
-            .ok_or_else(|| self.signed.unsupported())?;
-        self.signed.verify(key, module)
+        self.signed.verify(issuer, module)
     }
 
     /// Whether the names, and the key identifiers where both have one, say that `issuer` signed this.
@@ -190,11 +184,7 @@ impl Crl {
         issuer: &Certificate,
         module: &dyn SecurityModule,
     ) -> Result<(), Error> {
-        let key = issuer
-            .key
-            .as_ref()
-            .ok_or_else(|| self.signed.unsupported())?;
-        self.signed.verify(key, module)
+        self.signed.verify(issuer, module)
     }
 
     pub(crate) fn revokes(&self, certificate: &Certificate) -> bool {
@@ -247,7 +237,8 @@ impl Signed {
     }
 
     /// ECDSA on a brainpool curve with the hash that TR-03116-3 table 5 pairs with it; nothing else is taken.
-    fn verify(&self, key: &PublicKey, module: &dyn SecurityModule) -> Result<(), Error> {
+    fn verify(&self, issuer: &Certificate, module: &dyn SecurityModule) -> Result<(), Error> {
+        let key = issuer.key.as_ref().ok_or_else(|| self.unsupported())?;
         let hash = match key.curve {
             Curve::BrainpoolP256r1 | Curve::BrainpoolP384r1 | Curve::BrainpoolP512r1 => {
                 Hash::of(key.curve)

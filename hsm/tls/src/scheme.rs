@@ -1,38 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Signature schemes of handshakes (TR-03116-3 §4.3, RFC 8734 §3) and the digests below them.
+//! Signature schemes of handshakes (TR-03116-3 §4.3, RFC 8734 §3).
 
-use hsm_api::Curve;
+use hsm_api::{Curve, Hash};
 use rustls::{ProtocolVersion, SignatureScheme};
-use sha2::{Digest, Sha256, Sha384, Sha512};
-
-/// A hash function of TR-03116-3.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Hash {
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
-impl Hash {
-    pub(crate) const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
-
-    pub(crate) fn digest(self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha384 => Sha384::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
-        }
-    }
-
-    /// The one whose digest is as long as the curve's field, as TR-03116-3 table 5 pairs them.
-    pub(crate) fn of(curve: Curve) -> Self {
-        match curve.field_len() {
-            0..=32 => Self::Sha256,
-            33..=48 => Self::Sha384,
-            _ => Self::Sha512,
-        }
-    }
-}
 
 /// What one code point means in one protocol version.
 ///

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Weak;
 
-use hsm_api::{Curve, PublicKey, SecurityModule, signature};
+use hsm_api::{Curve, Hash, PublicKey, SecurityModule, signature};
 use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{
@@ -13,7 +13,7 @@ use rustls::pki_types::{
 };
 
 use crate::binding::alive;
-use crate::scheme::{Hash, SCHEMES};
+use crate::scheme::SCHEMES;
 
 /// ECDSA on one curve with one hash.
 struct Verification {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use der::Encode;
+use hsm_api::Hash;
 use x509_cert::Version;
 use x509_cert::time::Time;
 
@@ -11,7 +12,7 @@ use super::examined::{Examined, key_of, role_of};
 use super::{Breaches, Rule, extensions};
 use crate::Confidence::{Assumed, Verified};
 use crate::name::{text, texts};
-use crate::signing::{self, Hash};
+use crate::signing;
 use crate::{Profile, oid};
 
 /// All rules.
@@ -285,14 +286,14 @@ fn signature_algorithm(examined: &Examined<'_>, breaches: &mut Breaches<'_>) {
         return;
     };
     let found = examined.tbs().signature();
-    let hash = Hash::from_ecdsa(&found.oid);
+    let hash = signing::hash_of(&found.oid);
     let allowed: Vec<_> = match profile {
         // Each is its own issuer, on whatever curve.
-        Profile::SelfSigned => examined.curve().map(Hash::of_curve).into_iter().collect(),
+        Profile::SelfSigned => examined.curve().map(Hash::of).into_iter().collect(),
         _ => examined
             .generations
             .iter()
-            .map(|generation| Hash::of_curve(generation.curve(profile.issuer())))
+            .map(|generation| Hash::of(generation.curve(profile.issuer())))
             .collect(),
     };
     let at = "signature";
