@@ -15,6 +15,8 @@ pub enum Direction {
     Unknown,
 }
 
+/// Ethernet frames without check sequence.
+pub(crate) const LINKTYPE_ETHERNET: u16 = 1;
 /// Raw IPv4 or IPv6 without a link layer.
 pub(crate) const LINKTYPE_RAW: u16 = 101;
 /// Serial line as Schweitzer's RTAC records it.

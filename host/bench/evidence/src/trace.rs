@@ -20,7 +20,7 @@ use bench_timing::BenchClock;
 use smgw_units::Nanos;
 
 use crate::packet::{self, ACK, FIN, PSH, RST, SYN};
-use crate::pcapng::{self, LINKTYPE_RAW, LINKTYPE_RTAC_SERIAL};
+use crate::pcapng::{self, LINKTYPE_ETHERNET, LINKTYPE_RAW, LINKTYPE_RTAC_SERIAL};
 
 pub use crate::pcapng::Direction;
 
@@ -102,6 +102,17 @@ impl Trace {
             .shared
             .interface(name, LINKTYPE_RAW, "SML files in synthetic UDP");
         SmlTap {
+            shared: self.shared.clone(),
+            interface,
+        }
+    }
+
+    /// A tap on a network of emulated boards, whole Ethernet frames.
+    pub fn ethernet(&self, name: &str) -> EthernetTap {
+        let interface =
+            self.shared
+                .interface(name, LINKTYPE_ETHERNET, "Ethernet of emulated boards");
+        EthernetTap {
             shared: self.shared.clone(),
             interface,
         }
@@ -301,6 +312,22 @@ impl SerialTap {
             self.shared
                 .packet(self.interface, at, &data, length, direction, comment);
         }
+    }
+}
+
+/// A tap on an Ethernet; writes LINKTYPE_ETHERNET.
+#[derive(Clone, Debug)]
+pub struct EthernetTap {
+    shared: Arc<Shared>,
+    interface: u32,
+}
+
+impl EthernetTap {
+    /// One frame from the destination address on, without check sequence; `direction` as its station sees it.
+    pub fn frame(&self, at: Nanos, direction: Direction, frame: &[u8]) {
+        let kept = frame.get(..MAX_DATAGRAM).unwrap_or(frame);
+        self.shared
+            .packet(self.interface, at, kept, frame.len(), direction, None);
     }
 }
 

@@ -386,3 +386,36 @@ fn a_trace_is_readable_while_it_is_written() {
         }
     }
 }
+
+#[test]
+fn frames_of_an_ethernet_are_dissected() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (trace, path) = trace(dir.path());
+    let tap = trace.ethernet("CLS");
+    // Who has 10.0.3.15? Tell 10.0.3.20.
+    let request = [
+        &[0xff; 6][..],
+        &[0x52, 0x54, 0, 0, 0, 0x14],
+        &[0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1],
+        &[0x52, 0x54, 0, 0, 0, 0x14, 10, 0, 3, 20],
+        &[0, 0, 0, 0, 0, 0, 10, 0, 3, 15],
+    ]
+    .concat();
+    tap.frame(BenchClock::now(), Direction::Outbound, &request);
+    trace.close().expect("on disk");
+    let fields = [
+        "-T",
+        "fields",
+        "-e",
+        "frame.interface_name",
+        "-e",
+        "eth.src",
+        "-e",
+        "arp.dst.proto_ipv4",
+        "-e",
+        "frame.packet_flags_direction",
+    ];
+    if let Some(seen) = tshark(&path, &fields) {
+        assert_eq!(seen, "CLS\t52:54:00:00:00:14\t10.0.3.15\t0x00000002\n");
+    }
+}
