@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::diagnostic::did_you_mean;
 use crate::resource::Resource;
 use crate::rig::Rig;
-use crate::role::{Meter, MeterActor, Protocol};
+use crate::role::{ClsActor, Meter, MeterActor, Protocol};
 
 macro_rules! capabilities {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -62,10 +62,12 @@ capabilities! {
     Emt = "emt",
     /// Market participants that stay silent or refuse, behind profiles the bench gives the gateway.
     EmtFaults = "emt.faults",
-    /// A controllable local system.
+    /// A controllable local system of our own, which can be told to misbehave.
     Cls = "cls",
     /// Two of them with different profiles.
     ClsTwo = "cls.two",
+    /// A controllable local system that is a flashed board.
+    ClsDevice = "cls.device",
     /// A consumer.
     Consumer = "consumer",
     /// Two of them entitled to different meters.
@@ -129,7 +131,11 @@ impl Rig {
         };
         let mut entitled = self.consumers.values().map(|consumer| &consumer.meters);
         let first = entitled.next();
-        let mut names = self.clss.values().map(|cls| &cls.local_server_name);
+        let (simulated_clss, boards): (Vec<_>, Vec<_>) = self
+            .clss
+            .values()
+            .partition(|cls| cls.actor == ClsActor::Simulated);
+        let mut names = simulated_clss.iter().map(|cls| &cls.local_server_name);
         let first_name = names.next();
         Capability::ALL
             .iter()
@@ -160,6 +166,7 @@ impl Rig {
                 Capability::EmtFaults => ours && !self.emts.is_empty(),
                 Capability::Cls => first_name.is_some(),
                 Capability::ClsTwo => names.clone().any(|name| Some(name) != first_name),
+                Capability::ClsDevice => !boards.is_empty(),
                 Capability::Consumer => first.is_some(),
                 Capability::ConsumerTwo => entitled.clone().any(|meters| Some(meters) != first),
                 Capability::Technician => !self.technicians.is_empty(),

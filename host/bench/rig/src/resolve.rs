@@ -13,9 +13,9 @@ use crate::document::Reader;
 use crate::resource::{PinSource, Resource};
 use crate::rig::{LockDirSetting, Metering, Rig, RigSection};
 use crate::role::{
-    ActorName, Cls, ClsActor, ClsSection, Consumer, Emt, Gateway, GatewayActor, GatewayActorName,
-    GatewaySection, Identity, Meter, MeterActor, MeterActorName, MeterSection, Protocol,
-    SecurityModule, Technician,
+    ActorName, BoardNetwork, Cls, ClsActor, ClsSection, Consumer, Emt, Gateway, GatewayActor,
+    GatewayActorName, GatewaySection, Identity, Meter, MeterActor, MeterActorName, MeterSection,
+    Protocol, SecurityModule, Technician,
 };
 use crate::sections::{self, Entry, Sections};
 
@@ -61,6 +61,7 @@ impl Resolver {
                 self.check_secrets(name, &entry.section, is_virtual);
             }
         }
+        self.check_wires(&resources);
         let ours = sections
             .gateway
             .as_ref()
@@ -265,6 +266,34 @@ impl Resolver {
                         only rigs labelled class = \"virtual\" may hold secrets, because theirs are worth nothing";
             self.reader
                 .problem_help(pin.span(), message, "secret in a file people share", help);
+        }
+    }
+
+    /// Boards are plugged into the wire of the rig, if it has one; there is one at most.
+    fn check_wires(&mut self, resources: &BTreeMap<String, Option<Entry<Resource>>>) {
+        let present = || {
+            resources
+                .iter()
+                .filter_map(|(name, entry)| Some((name, entry.as_ref()?)))
+        };
+        let is_wire = |entry: &Entry<Resource>| matches!(entry.section, Resource::Wire(_));
+        let wires: Vec<String> = present()
+            .filter(|(_, entry)| is_wire(entry))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for (name, entry) in present().filter(|(_, entry)| is_wire(entry)).skip(1) {
+            let message = format!("resource.{name} is a second wire");
+            let help = "plug all emulated boards into one";
+            self.reader
+                .problem_help(entry.at.clone(), message, "one too many", help);
+        }
+        for (_, entry) in present() {
+            if let Resource::Qemu(board) = &entry.section
+                && let Some(wire) = &board.wire
+                && !wires.contains(wire.get_ref())
+            {
+                self.unknown_name(wire, "resource of kind wire", &wires);
+            }
         }
     }
 
@@ -566,25 +595,60 @@ impl Resolver {
             );
         }
         self.need_identity(&role, at.clone(), &section.identity, real);
-        let actor = match (section.actor, section.resource) {
-            (ActorName::Simulated, None) => ClsActor::Simulated,
-            (ActorName::Simulated, Some(resource)) => {
-                let message = format!("{role} is simulated and needs no resource");
-                let help = "set actor = \"device\", or remove it";
-                self.reader
-                    .problem_help(resource.span(), message, "no meaning here", help);
-                return None;
+        let actor = match section.actor {
+            ActorName::Simulated => {
+                for (key, span) in [
+                    ("resource", section.resource.as_ref().map(Spanned::span)),
+                    ("firmware", section.firmware.as_ref().map(Spanned::span)),
+                    ("address", section.address.as_ref().map(Spanned::span)),
+                    ("gateway", section.gateway.as_ref().map(Spanned::span)),
+                ] {
+                    if let Some(span) = span {
+                        let message = format!("{role} is simulated and needs no `{key}`");
+                        let help = "set actor = \"device\", or remove it";
+                        self.reader
+                            .problem_help(span, message, "no meaning here", help);
+                    }
+                }
+                ClsActor::Simulated
             }
-            (ActorName::Device, None) => {
-                let message = format!("{role} is a device and lacks `resource`");
-                self.reader.problem(at, message, "`resource` missing");
-                return None;
-            }
-            (ActorName::Device, Some(resource)) => {
+            ActorName::Device => {
+                let Some(resource) = section.resource else {
+                    let message = format!("{role} is a device and lacks `resource`");
+                    self.reader.problem(at, message, "`resource` missing");
+                    return None;
+                };
                 let fits = |r: &Resource| matches!(r, Resource::Probe(_) | Resource::Qemu(_));
                 self.take(&resource, &role, resources, fits, "probe or qemu");
+                let real = resources
+                    .get(resource.get_ref())
+                    .and_then(Option::as_ref)
+                    .is_some_and(|entry| matches!(entry.section, Resource::Probe(_)));
+                let network = match (section.address, section.gateway) {
+                    (Some(address), Some(gateway)) => Some(BoardNetwork {
+                        address: address.into_inner().0,
+                        gateway: gateway.into_inner().0,
+                    }),
+                    (None, None) if !real => None,
+                    (address, _) => {
+                        let key = if address.is_none() {
+                            "address"
+                        } else {
+                            "gateway"
+                        };
+                        let help = "a board needs its own address = \"192.0.2.20/24\" and where the proxy listens, gateway = \"192.0.2.1:4433\"";
+                        let message = format!("{role} is a board and lacks `{key}`");
+                        self.reader
+                            .problem_help(at, message, format!("`{key}` missing"), help);
+                        None
+                    }
+                };
                 ClsActor::Device {
                     resource: resource.into_inner(),
+                    firmware: section
+                        .firmware
+                        .map(|path| self.base.join(path.into_inner())),
+                    network,
                 }
             }
         };

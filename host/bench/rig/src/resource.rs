@@ -4,7 +4,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
+use bench_wire::{Chance, Impairments};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -382,14 +384,134 @@ pub struct Probe {
     pub chip: String,
 }
 
-/// An emulated machine.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+/// A machine that QEMU emulates and the bench has firmware for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// Arm MPS2 with the Cortex-M3 image AN385: UARTs, timers, LAN9118 Ethernet.
+    #[serde(rename = "mps2-an385")]
+    Mps2An385,
+}
+
+impl Machine {
+    /// The name QEMU and the firmware's folders use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mps2An385 => "mps2-an385",
+        }
+    }
+}
+
+/// An emulated board.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Qemu {
     #[schemars(extend("const" = "qemu"))]
+    #[expect(dead_code, reason = "read by the dispatcher")]
     kind: String,
-    /// QEMU machine, e.g. `mps2-an385`.
-    pub machine: String,
+    /// QEMU machine.
+    pub machine: Machine,
+    /// The wire it is plugged into; without one it reaches a gateway on this computer directly.
+    #[schemars(with = "Option<String>")]
+    pub(crate) wire: Option<Spanned<String>>,
+}
+
+impl Qemu {
+    /// Name of the wire it is plugged into.
+    pub fn wire(&self) -> Option<&str> {
+        self.wire.as_ref().map(|wire| wire.get_ref().as_str())
+    }
+}
+
+/// The network between emulated boards: a switch whose frames are recorded, and spoiled as told here.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Wire {
+    #[schemars(extend("const" = "wire"))]
+    kind: String,
+    /// Every frame is this late.
+    pub delay: Option<Span>,
+    /// And up to this much more, evenly spread.
+    pub jitter: Option<Span>,
+    /// Part of the frames that vanish, `0.01` or `\"1 %\"`.
+    #[serde(default)]
+    pub loss: Share,
+    /// Part of the frames that later ones overtake.
+    #[serde(default)]
+    pub reorder: Share,
+    /// How far those fall back; 5ms when not given.
+    pub reorder_by: Option<Span>,
+    /// Part of the frames that arrive twice.
+    #[serde(default)]
+    pub duplicate: Share,
+    /// Part of the frames that lose their tail.
+    #[serde(default)]
+    pub truncate: Share,
+    /// Decides which frames are hit; 1 when not given.
+    pub seed: Option<u64>,
+}
+
+impl Wire {
+    /// What happens to the frames of every station.
+    pub fn impairments(&self) -> Impairments {
+        let time = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.0);
+        Impairments {
+            delay: time(self.delay),
+            jitter: time(self.jitter),
+            loss: self.loss.0,
+            reorder: self.reorder.0,
+            reorder_by: self
+                .reorder_by
+                .map_or(Duration::from_millis(5), |span| span.0),
+            duplicate: self.duplicate.0,
+            truncate: self.truncate.0,
+        }
+    }
+}
+
+/// A part of all frames, a number from 0 to 1 or a percentage as a string.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share(pub Chance);
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Part;
+
+        impl Visitor<'_> for Part {
+            type Value = Share;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 0 to 1, or a percentage as in \"1 %\"")
+            }
+
+            fn visit_f64<E: Error>(self, part: f64) -> Result<Share, E> {
+                Chance::new(part).map(Share).map_err(E::custom)
+            }
+
+            fn visit_i64<E: Error>(self, part: i64) -> Result<Share, E> {
+                self.visit_f64(part as f64)
+            }
+
+            fn visit_str<E: Error>(self, part: &str) -> Result<Share, E> {
+                part.parse().map(Share).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Part)
+    }
+}
+
+impl JsonSchema for Share {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Share".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "oneOf": [
+            { "type": "number", "minimum": 0, "maximum": 1 },
+            { "type": "string", "description": "a percentage, `1 %`" },
+        ] })
+    }
 }
 
 /// The network addresses of a real device.
@@ -437,8 +559,10 @@ pub enum Resource {
     Pcsc(Pcsc),
     /// Debug probe.
     Probe(Probe),
-    /// Emulated machine.
+    /// Emulated board.
     Qemu(Qemu),
+    /// Network between emulated boards.
+    Wire(Wire),
     /// Network addresses.
     Network(Network),
     /// Power switch.
@@ -446,8 +570,8 @@ pub enum Resource {
 }
 
 /// The kinds of resources, as written in `kind = "…"`.
-pub(crate) const KINDS: [&str; 9] = [
-    "pty", "serial", "softhsm", "pkcs11", "pcsc", "probe", "qemu", "network", "power",
+pub(crate) const KINDS: [&str; 10] = [
+    "pty", "serial", "softhsm", "pkcs11", "pcsc", "probe", "qemu", "wire", "network", "power",
 ];
 
 impl Resource {
@@ -461,6 +585,7 @@ impl Resource {
             Self::Pcsc(_) => "pcsc",
             Self::Probe(_) => "probe",
             Self::Qemu(_) => "qemu",
+            Self::Wire(_) => "wire",
             Self::Network(_) => "network",
             Self::Power(_) => "power",
         }
@@ -468,8 +593,10 @@ impl Resource {
 
     /// Whether it exists only inside the bench; nobody else can hold it.
     pub fn is_virtual(&self) -> bool {
-        matches!(self, Self::Pty(_) | Self::SoftHsm(_) | Self::Qemu(_))
-            || matches!(self, Self::Power(power) if power.driver == PowerDriver::Virtual)
+        matches!(
+            self,
+            Self::Pty(_) | Self::SoftHsm(_) | Self::Qemu(_) | Self::Wire(_)
+        ) || matches!(self, Self::Power(power) if power.driver == PowerDriver::Virtual)
     }
 
     /// Whether bytes of a wired meter can pass through it.
@@ -506,6 +633,7 @@ pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<Pcsc>(),
         generator.subschema_for::<Probe>(),
         generator.subschema_for::<Qemu>(),
+        generator.subschema_for::<Wire>(),
         generator.subschema_for::<Network>(),
         generator.subschema_for::<Power>(),
     ];

@@ -222,7 +222,7 @@ impl Rig {
         for (name, cls) in &self.clss {
             let text = match &cls.actor {
                 ClsActor::Simulated => "simulated".to_owned(),
-                ClsActor::Device { resource } => format!("device on {}", on(resource)),
+                ClsActor::Device { resource, .. } => format!("device on {}", on(resource)),
             };
             roles.insert(format!("cls.{name}"), text);
         }
@@ -263,8 +263,6 @@ impl Rig {
         for (name, resource) in &self.resources {
             let reason = match resource {
                 Resource::Pcsc(_) => "smartcards need the card back-end of the security module",
-                Resource::Probe(_) => "debug probes need the probe driver (probe-rs)",
-                Resource::Qemu(_) => "emulated boards need the QEMU driver",
                 Resource::Power(power) if power.driver != PowerDriver::Virtual => {
                     "power switches need the power driver"
                 }
@@ -354,7 +352,9 @@ impl Rig {
                     let address = power.address.as_deref().unwrap_or(name);
                     format!("power:{:?}:{address}", power.driver)
                 }
-                Resource::Pty(_) | Resource::SoftHsm(_) | Resource::Qemu(_) => continue,
+                Resource::Pty(_) | Resource::SoftHsm(_) | Resource::Qemu(_) | Resource::Wire(_) => {
+                    continue;
+                }
             };
             keys.insert(LockKey::new(identity));
         }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Roles: what a resource is to a case, and whether a real device or our own software plays it.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -208,11 +210,49 @@ pub struct Emt {
 pub enum ClsActor {
     /// Our client.
     Simulated,
-    /// A board: debug probe or emulated machine.
+    /// A board, flashed by the bench: behind a debug probe, or emulated.
     Device {
         /// Name of the board's resource.
         resource: String,
+        /// The image to flash; the bench's own for this board when not given.
+        firmware: Option<PathBuf>,
+        /// Where it is in the network; always given for real boards.
+        network: Option<BoardNetwork>,
     },
+}
+
+/// A board's place in the network of the CLS interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BoardNetwork {
+    /// Its address and the length of the network's prefix.
+    pub address: CidrV4,
+    /// Where the gateway's CLS proxy listens, as the board sees it.
+    pub gateway: SocketAddrV4,
+}
+
+/// An IPv4 address with the length of its network's prefix, `192.0.2.20/24`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CidrV4 {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Leading bits that name the network, 1 to 30.
+    pub prefix: u8,
+}
+
+impl FromStr for CidrV4 {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = |(address, prefix): (&str, &str)| {
+            let (address, prefix) = (address.parse().ok()?, prefix.parse().ok()?);
+            (1..=30)
+                .contains(&prefix)
+                .then_some(Self { address, prefix })
+        };
+        text.split_once('/')
+            .and_then(parse)
+            .ok_or("an address with its prefix is needed, as in \"192.0.2.20/24\"")
+    }
 }
 
 /// A controllable local system with its proxy profile.
@@ -405,6 +445,15 @@ pub(crate) struct ClsSection {
     /// The board; `device` only.
     #[schemars(with = "Option<String>")]
     pub(crate) resource: Option<Spanned<String>>,
+    /// The image to flash, an ELF file; the bench's own for this board when not given.
+    #[schemars(with = "Option<PathBuf>")]
+    pub(crate) firmware: Option<Spanned<PathBuf>>,
+    /// The board's address, `192.0.2.20/24`; real boards need it.
+    #[schemars(with = "Option<String>")]
+    pub(crate) address: Option<Spanned<Text<CidrV4>>>,
+    /// Where the gateway's CLS proxy listens, as the board sees it, `192.0.2.1:4433`; real boards need it.
+    #[schemars(with = "Option<String>")]
+    pub(crate) gateway: Option<Spanned<Text<SocketAddrV4>>>,
     /// What it presents; made for the run when not given.
     pub(crate) identity: Option<Identity>,
 }

@@ -13,7 +13,7 @@ use crate::document::{Named, Reader, Value};
 use crate::duration::Span;
 use crate::resource::{
     KINDS, Network, Pcsc, Pkcs11, Power, Probe, Pty, Qemu, Resource, Serial, SerialMatch,
-    SerialSection, SerialSelector, SoftHsm,
+    SerialSection, SerialSelector, SoftHsm, Wire,
 };
 use crate::rig::{Clock, ClockReference, Metering, RIG_SCHEMA, RigSection};
 use crate::role::{
@@ -139,6 +139,7 @@ fn read_resource(
         "pcsc" => reader.read::<Pcsc>(value, where_).map(Resource::Pcsc),
         "probe" => reader.read::<Probe>(value, where_).map(Resource::Probe),
         "qemu" => reader.read::<Qemu>(value, where_).map(Resource::Qemu),
+        "wire" => reader.read::<Wire>(value, where_).map(Resource::Wire),
         "network" => reader.read::<Network>(value, where_).map(Resource::Network),
         "power" => reader.read::<Power>(value, where_).map(Resource::Power),
         _ => {

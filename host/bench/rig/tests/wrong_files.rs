@@ -44,6 +44,7 @@ wrong_rigs! {
     ports_that_cannot_be_found_again = "unstable-port",
     things_that_do_not_go_together = "actor-mismatch",
     a_real_gateway_half_described = "real-gateway-incomplete",
+    boards_that_hang_in_the_air = "boards",
     another_schema = "wrong-schema",
     no_toml_at_all = "not-toml",
     no_schema = "unnamed-meter",

@@ -5,6 +5,7 @@
 //! so no peer needs a thread to send while it reads. Taps see the octets of the TCP connection, below TLS and framing,
 //! stamped with `CLOCK_MONOTONIC`. A peer can be told to misbehave at each step; it then tells what came of it.
 
+mod active_emt;
 mod alert;
 mod blackhole;
 mod cls;
@@ -21,10 +22,13 @@ mod transfer;
 mod wait;
 
 #[cfg(test)]
+mod active_emt_tests;
+#[cfg(test)]
 mod foreign_tests;
 #[cfg(test)]
 mod tests;
 
+pub use active_emt::{ActiveEmt, Session};
 pub use alert::Alert;
 pub use blackhole::{BlackholePort, RefusingPort};
 pub use cls::{ClsChannel, ClsClient, ClsReply, ClsTls, GreetingOutcome, RawAnswer};

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use hsm_api::{Curve, KeyId, KeyUsage, ModuleError, SecurityModule};
+use hsm_api::{Curve, Import, KeyId, KeyUsage, ModuleError, SecurityModule};
 use hsm_pki::CertificateRequest;
-use hsm_soft::SoftModule;
+use hsm_soft::{PrivateKey, SoftModule};
 use hsm_tls::{Identity, PinnedPeers, TlsConfigError, TlsProfile};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
@@ -57,6 +57,28 @@ impl Party {
         let module: Arc<dyn SecurityModule> = Arc::new(SoftModule::new());
         let key = KeyId(name.to_owned());
         module.generate_key(&key, curve, KeyUsage::Sign)?;
+        Self::certified(name, module, key, request)
+    }
+
+    /// A party whose key lives elsewhere too: on a board that the bench gives its keys, for instance.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_private_key(common_name: &str, private: &PrivateKey) -> Result<Self, PartyError> {
+        let module = SoftModule::new();
+        let key = KeyId(common_name.to_owned());
+        let curve = private.public_key().curve;
+        module.import_key(&key, curve, KeyUsage::Sign, &private.to_bytes())?;
+        let request = CertificateRequest::new(common_name).with_dns_name(common_name);
+        Self::certified(common_name, Arc::new(module), key, &request)
+    }
+
+    fn certified(
+        name: &str,
+        module: Arc<dyn SecurityModule>,
+        key: KeyId,
+        request: &CertificateRequest,
+    ) -> Result<Self, PartyError> {
         let certificate = hsm_pki::self_signed(&*module, &key, request)?;
         Ok(Self {
             name: name.to_owned(),
