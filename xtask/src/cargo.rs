@@ -78,7 +78,8 @@ pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new("cargo does not tell its target directory"))
 }
 
-fn metadata(root: &Path) -> Result<Value, Failure> {
+/// What cargo says about the workspace in a directory, without dependencies.
+pub(crate) fn metadata(root: &Path) -> Result<Value, Failure> {
     let output = command(root)
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()

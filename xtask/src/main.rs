@@ -7,11 +7,14 @@ mod bench;
 mod card;
 mod cargo;
 mod embedded;
+mod firmware;
 mod layers;
 mod rehearse;
 mod setup;
+mod sizes;
 mod sources;
 mod test;
+mod toolchain;
 mod workspace;
 
 const HELP: &str = "\
@@ -29,6 +32,11 @@ cargo xtask: what one does with this repository
       --no-install          as above
   cargo xtask bench NAME  run a benchmark beside its peers: a table here, the figures in target/bench/NAME.json;
                           without NAME, list them
+  cargo xtask firmware    build what is flashed onto microcontrollers: target/firmware/BOARD/NAME.elf
+      --board NAME          of this board only
+      --sizes               say what the images take and compare with firmware/sizes.toml
+      --update-sizes        write that file
+      --no-install          do not install a missing compiler, name it and stop
   cargo xtask card        put the emulated card into a virtual reader behind a pcscd of its own, isolated from the
                           machine's, print the variable by which clients find it, and wait; PIN and state are kept below
                           target/card; all arguments are passed on to `smgw-card` (--help, --latency typical, ...)
@@ -81,6 +89,7 @@ fn main() -> ExitCode {
         "setup" => flags_only(&task, &arguments).and_then(setup::run),
         "bench" => bench::run(&arguments),
         "card" => card::run(arguments),
+        "firmware" => firmware::run(&arguments),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -21,7 +21,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 11] = [
     Tool {
         name: "softhsm2-util",
         package: "softhsm2",
@@ -81,6 +81,12 @@ const TOOLS: [Tool; 10] = [
         package: "iproute2",
         purpose: "switches on the loopback device of the network namespace in which pcscd runs isolated",
         present: || in_path("ip") || Path::new("/usr/sbin/ip").is_file(),
+    },
+    Tool {
+        name: "qemu-system-arm",
+        package: "qemu-system-arm",
+        purpose: "is the microcontroller board that the firmware runs on where there is no hardware",
+        present: || in_path("qemu-system-arm"),
     },
 ];
 

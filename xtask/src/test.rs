@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test`: set up, build the programs and the protocol crates for a microcontroller, run all tests, and check
-//! the rules of the house.
+//! `cargo xtask test`: set up, build the programs, the protocol crates for a microcontroller and the firmware of all boards,
+//! run all tests, and check the rules of the house.
 //!
 //! A test that cannot run where it is prints one line `SKIPPED: reason` and returns. Such lines are collected from the
 //! output of passing tests and shown at the end, so that nothing is left out in silence.
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::setup::{self, Installing};
-use crate::{Failure, cargo, check, embedded, rehearse, workspace};
+use crate::{Failure, cargo, check, embedded, firmware, rehearse, sizes, workspace};
 
 /// Runs everything continuous integration checks.
 pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
@@ -20,6 +20,8 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     check()?;
     format(&root)?;
     embedded::build(&root, installing)?;
+    let images = firmware::build(&root, None, installing)?;
+    sizes::compare(&root, &images)?;
     cargo::run(&root, &rehearse::BUILD)?;
     let outcome = tests(&root, python.as_deref())?;
     println!(
@@ -37,13 +39,19 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     }
 }
 
+/// Names the directory of firmware images to the tests that run them: `BOARD/NAME.elf`.
+const FIRMWARE_VARIABLE: &str = "SMGW_BENCH_FIRMWARE";
+
 fn format(root: &Path) -> Result<(), Failure> {
     let available = cargo::command(root).args(["fmt", "--version"]).output();
     if !available.is_ok_and(|output| output.status.success()) {
         println!("test: rustfmt is not installed, formatting is not checked");
         return Ok(());
     }
-    cargo::run(root, &["fmt", "--all", "--check"])
+    for workspace in [root, &root.join("firmware")] {
+        cargo::run(workspace, &["fmt", "--all", "--check"])?;
+    }
+    Ok(())
 }
 
 fn tests(root: &Path, python: Option<&Path>) -> Result<Outcome, Failure> {
@@ -62,6 +70,7 @@ fn tests(root: &Path, python: Option<&Path>) -> Result<Outcome, Failure> {
         command.env(setup::PYTHON_VARIABLE, python);
     }
     let mut child = command
+        .env(FIRMWARE_VARIABLE, firmware::directory(root)?)
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()

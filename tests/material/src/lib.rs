@@ -33,6 +33,25 @@ pub fn corpus(set: &str) -> Option<PathBuf> {
     path
 }
 
+/// Names the directory of firmware images; `cargo xtask test` builds them and sets it.
+pub const FIRMWARE_VARIABLE: &str = "SMGW_BENCH_FIRMWARE";
+
+/// The image of a board that `cargo xtask firmware` built; says visibly that the test is skipped when it is absent.
+pub fn firmware(board: &str, name: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(FIRMWARE_VARIABLE).map(PathBuf::from);
+    let output =
+        std::env::var_os("CARGO_TARGET_DIR").map(|output| PathBuf::from(output).join("firmware"));
+    let root = named
+        .or(output)
+        .unwrap_or_else(|| repository().join("target/firmware"));
+    let path = root.join(board).join(format!("{name}.elf"));
+    if path.is_file() {
+        return Some(path);
+    }
+    println!("SKIPPED: {board}/{name}.elf absent, `cargo xtask firmware` builds it");
+    None
+}
+
 /// Files with this extension in a folder: name without extension, and path, by name.
 pub fn files(folder: &Path, extension: &str) -> Vec<(String, PathBuf)> {
     let mut files: Vec<_> = fs::read_dir(folder)

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Milliseconds since the start, counted by SysTick; its interrupt also wakes a core that waits.
+
+use core::cell::Cell;
+
+use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m_rt::exception;
+use critical_section::Mutex;
+
+/// Cycles of the core in a second.
+pub const CORE_HERTZ: u32 = 25_000_000;
+
+static MILLISECONDS: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
+
+/// A clock that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(());
+
+impl Clock {
+    pub(crate) fn start(mut timer: SYST) -> Self {
+        timer.set_clock_source(SystClkSource::Core);
+        timer.set_reload(CORE_HERTZ / 1000 - 1);
+        timer.clear_current();
+        timer.enable_counter();
+        timer.enable_interrupt();
+        Self(())
+    }
+
+    /// Milliseconds since the start.
+    pub fn milliseconds(self) -> u64 {
+        critical_section::with(|section| MILLISECONDS.borrow(section).get())
+    }
+
+    /// Sleeps until something happens: the next millisecond at the latest.
+    pub fn wait(self) {
+        cortex_m::asm::wfi();
+    }
+}
+
+#[exception]
+fn SysTick() {
+    critical_section::with(|section| {
+        let milliseconds = MILLISECONDS.borrow(section);
+        milliseconds.set(milliseconds.get() + 1);
+    });
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the bench knows of the boards it flashes: how probe-rs calls the chip, and how the chip tells that it is the one.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Where probe-rs has the chip's memories and flash algorithms from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Chip {
+    /// A chip that probe-rs knows by this name.
+    Named(Cow<'static, str>),
+    /// A target description in probe-rs's YAML with one variant.
+    Described(Cow<'static, str>),
+}
+
+/// A word in a chip's memory that tells what it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// The register's name in the manual.
+    pub name: &'static str,
+    /// Where it is.
+    pub address: u32,
+    /// Which of its bits tell.
+    pub mask: u32,
+    /// What they are.
+    pub value: u32,
+}
+
+/// A kind of board.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// The board's name, as in `firmware/boards`.
+    pub name: Cow<'static, str>,
+    /// Its chip.
+    pub chip: Chip,
+    /// What tells it from others; each must hold. With none, any chip that probe-rs attaches to is taken.
+    pub identity: Cow<'static, [Identity]>,
+    /// Memory that goes into a core dump.
+    pub dumped: Cow<'static, [Range<u64>]>,
+}
+
+impl Part {
+    /// The board of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        PARTS.into_iter().find(|part| part.name == name)
+    }
+}
+
+/// All boards that the bench's firmware is built for.
+pub const PARTS: [&Part; 3] = [&MPS2_AN385, &NUCLEO_H743ZI, &NRF52840_DK];
+
+/// QEMU's emulation of ARM's MPS2 FPGA board with the image of application note 385: a Cortex-M3.
+pub static MPS2_AN385: Part = Part {
+    name: Cow::Borrowed("mps2-an385"),
+    chip: Chip::Described(Cow::Borrowed(include_str!("mps2-an385.yaml"))),
+    identity: Cow::Borrowed(&[
+        Identity {
+            name: "CPUID.PARTNO",
+            address: 0xe000_ed00,
+            mask: 0xfff0,
+            value: 0xc230,
+        },
+        Identity {
+            name: "SCC_ID",
+            address: 0x4002_fffc,
+            mask: u32::MAX,
+            value: 0x4104_3850,
+        },
+    ]),
+    dumped: Cow::Borrowed(&[0x2000_0000..0x2040_0000]),
+};
+
+/// ST's NUCLEO-H743ZI. Untried on hardware; the identity is DBGMCU_IDC's device id, RM0433.
+pub static NUCLEO_H743ZI: Part = Part {
+    name: Cow::Borrowed("nucleo-h743zi"),
+    chip: Chip::Named(Cow::Borrowed("STM32H743ZITx")),
+    identity: Cow::Borrowed(&[Identity {
+        name: "DBGMCU_IDC",
+        address: 0x5c00_1000,
+        mask: 0xfff,
+        value: 0x450,
+    }]),
+    dumped: Cow::Borrowed(&[0x2000_0000..0x2002_0000, 0x2400_0000..0x2408_0000]),
+};
+
+/// Nordic's nRF52840-DK. Untried on hardware; the identity is the part number in the factory information.
+pub static NRF52840_DK: Part = Part {
+    name: Cow::Borrowed("nrf52840-dk"),
+    chip: Chip::Named(Cow::Borrowed("nRF52840_xxAA")),
+    identity: Cow::Borrowed(&[Identity {
+        name: "FICR.INFO.PART",
+        address: 0x1000_0100,
+        mask: u32::MAX,
+        value: 0x5_2840,
+    }]),
+    dumped: Cow::Borrowed(&[0x2000_0000..0x2004_0000]),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use probe_rs::config::Registry;
+
+    #[test]
+    fn probe_rs_knows_every_chip() {
+        for part in PARTS {
+            let mut registry = Registry::from_builtin_families();
+            let target = match &part.chip {
+                Chip::Named(name) => registry.get_target_by_name(name).unwrap(),
+                Chip::Described(yaml) => {
+                    registry.add_target_family_from_yaml(yaml).unwrap();
+                    registry.get_target_by_name(&part.name).unwrap()
+                }
+            };
+            for range in part.dumped.iter() {
+                let holds = |region: &probe_rs::config::MemoryRegion| {
+                    let whole = region.address_range();
+                    whole.start <= range.start && range.end <= whole.end
+                };
+                assert!(
+                    target.memory_map.iter().any(holds),
+                    "{} {range:x?}",
+                    part.name
+                );
+            }
+            assert_eq!(Part::named(&part.name), Some(part));
+        }
+        assert_eq!(Part::named("no-such-board"), None);
+    }
+}
