@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The five curves every security module must offer (TR-03116-3 table 4).
 
-use std::fmt;
+use core::fmt;
 
 /// A named curve.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Errors of a security module, sorted by who is at fault and, where a caller can act on it, by reason.
 
+use alloc::string::String;
+
 use thiserror::Error;
 
 /// Who has to act.

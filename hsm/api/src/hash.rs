@@ -2,7 +2,8 @@
 //! The three hash functions of TR-03116-3 and the curve each is paired with (table 5). Hashing is done outside the
 //! module: it signs and verifies digests.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 

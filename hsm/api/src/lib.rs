@@ -4,34 +4,54 @@
 //! Split of work per TR-03109-1 detail specifications §13.4: the module holds private keys, agrees,
 //! signs, verifies and gives randomness; hashing, key derivation and bulk ciphers stay outside.
 //! Points are uncompressed (TR-03116-3 §2), signatures plain `r || s` (TR-03111 §5.2.1).
+//!
+//! Without feature `std` the trait is there for devices without an operating system; the layers that watch a module and
+//! the sources of PINs are not.
+#![cfg_attr(not(feature = "std"), no_std)]
 
+extern crate alloc;
+
+#[cfg(feature = "std")]
 pub mod checked;
 mod curve;
 mod error;
+#[cfg(feature = "std")]
 pub mod guarded;
 mod hash;
 mod import;
 mod layer;
+pub mod lock;
 mod operation;
+#[cfg(feature = "std")]
 mod pin;
 mod public_key;
 pub mod signature;
 mod storage;
+#[cfg(feature = "std")]
 pub mod traced;
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
+#[cfg(feature = "std")]
 pub use checked::Checked;
 pub use curve::Curve;
 pub use error::{Fault, ModuleError, Reason};
+#[cfg(feature = "std")]
 pub use guarded::Guarded;
 pub use hash::Hash;
 pub use import::Import;
 pub use layer::Layer;
 pub use operation::Operation;
+#[cfg(feature = "std")]
 pub use pin::{Pin, PinSource, PinUnreadable};
 pub use public_key::PublicKey;
 pub use storage::{KeyInfo, LifeCycle, ObjectId, ObjectKind, UnknownPhase};
+#[cfg(feature = "std")]
 pub use traced::Traced;
 use zeroize::Zeroizing;
 

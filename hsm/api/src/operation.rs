@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The operations of a security module as words, for whoever limits, counts or records them.
 
-use std::fmt;
+use core::fmt;
 
 macro_rules! operations {
     ($($variant:ident, $name:literal, $text:literal;)*) => {

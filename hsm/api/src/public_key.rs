@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Public keys as uncompressed points (TR-03116-3 §2) and as `SubjectPublicKeyInfo` (RFC 5480 §2).
 
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::{Curve, ModuleError};
 
 /// A public key: its curve and the uncompressed point `04 || X || Y`.

@@ -2,6 +2,8 @@
 //! ECDSA signatures in their two forms: plain `r || s` (TR-03111 §5.2.1), which modules speak, and DER
 //! `Ecdsa-Sig-Value` (RFC 3279 §2.2.3), which TLS and X.509 carry.
 
+use alloc::vec::Vec;
+
 use crate::Curve;
 use crate::public_key::tlv;
 

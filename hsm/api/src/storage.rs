@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a module stores beside private keys, and in which phase of its life it is (TR-03109-2 life cycle, file system).
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use core::str::FromStr;
 
 use crate::{Curve, KeyId, KeyUsage, ModuleError, Reason};
 

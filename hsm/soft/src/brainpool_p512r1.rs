@@ -12,12 +12,8 @@ use elliptic_curve::point::PointCompression;
 use elliptic_curve::scalar::{FromUintUnchecked, IsHigh};
 use elliptic_curve::subtle::{Choice, ConstantTimeEq, ConstantTimeGreater, CtOption};
 use elliptic_curve::{Curve, CurveArithmetic, PrimeCurve, PrimeCurveArithmetic};
-use primeorder::mul_backend::PrecomputedTables;
 use primeorder::point_arithmetic::EquationAIsGeneric;
-use primeorder::{
-    AffinePoint, BasepointTable, PrimeCurveParams, PrimeCurveWithBasepointTable, ProjectivePoint,
-    wnaf,
-};
+use primeorder::{AffinePoint, PrimeCurveParams, ProjectivePoint, wnaf};
 use sha2::Sha512;
 
 /// The field's prime.
@@ -142,7 +138,10 @@ impl PrimeCurveArithmetic for BrainpoolP512r1 {
 
 impl PrimeCurveParams for BrainpoolP512r1 {
     type PointArithmetic = EquationAIsGeneric;
-    type Backend = PrecomputedTables<TABLES>;
+    #[cfg(feature = "std")]
+    type Backend = primeorder::mul_backend::PrecomputedTables<{ table::TABLES }>;
+    #[cfg(not(feature = "std"))]
+    type Backend = primeorder::mul_backend::VariableOnly;
     const EQUATION_A: FieldElement = FieldElement::from_hex_vartime(A);
     const EQUATION_B: FieldElement = FieldElement::from_hex_vartime(B);
     const GENERATOR: (FieldElement, FieldElement) = (
@@ -151,15 +150,22 @@ impl PrimeCurveParams for BrainpoolP512r1 {
     );
 }
 
-/// One table of multiples of the generator per byte of a scalar, and one for the carry.
-const TABLES: usize = 65;
+#[cfg(feature = "std")]
+mod table {
+    use primeorder::{BasepointTable, PrimeCurveWithBasepointTable};
 
-impl PrimeCurveWithBasepointTable<TABLES> for BrainpoolP512r1 {
-    const BASEPOINT_TABLE: &'static BasepointTable<ProjectivePoint<Self>, TABLES> = {
-        static TABLE: BasepointTable<ProjectivePoint<BrainpoolP512r1>, TABLES> =
-            BasepointTable::new();
-        &TABLE
-    };
+    use super::{BrainpoolP512r1, ProjectivePoint};
+
+    /// One table of multiples of the generator per byte of a scalar, and one for the carry.
+    pub(super) const TABLES: usize = 65;
+
+    impl PrimeCurveWithBasepointTable<TABLES> for BrainpoolP512r1 {
+        const BASEPOINT_TABLE: &'static BasepointTable<ProjectivePoint<Self>, TABLES> = {
+            static TABLE: BasepointTable<ProjectivePoint<BrainpoolP512r1>, TABLES> =
+                BasepointTable::new();
+            &TABLE
+        };
+    }
 }
 
 impl EcdsaCurve for BrainpoolP512r1 {

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The trait's contract over keys and objects in this process's memory.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
 
+use hsm_api::lock::Lock;
 use hsm_api::{
     Capabilities, Curve, EphemeralKey, Import, KeyId, KeyInfo, KeyUsage, LifeCycle, ModuleError,
     ObjectId, ObjectKind, PublicKey, Reason, SecurityModule, SharedSecret, require_sequence,
 };
 
-use crate::{PrivateKey, verify};
+use crate::{PrivateKey, RandomSource, verify};
 
 /// A security module in memory.
 pub struct SoftModule {
-    state: Mutex<State>,
+    state: Lock<State>,
+    random: Box<dyn RandomSource>,
 }
 
 struct State {
@@ -32,13 +37,20 @@ struct StoredKey {
 
 impl SoftModule {
     /// An empty module.
+    #[cfg(feature = "std")]
     pub fn new() -> Self {
+        Self::with_random(crate::random::System)
+    }
+
+    /// An empty module with randomness of another source.
+    pub fn with_random(source: impl RandomSource + 'static) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Lock::new(State {
                 keys: BTreeMap::new(),
                 objects: BTreeMap::new(),
                 phase: LifeCycle::Production,
             }),
+            random: Box::new(source),
         }
     }
 
@@ -48,7 +60,7 @@ impl SoftModule {
         private: PrivateKey,
         usage: KeyUsage,
     ) -> Result<PublicKey, ModuleError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.phase.require_usable_keys()?;
         match state.keys.entry(key.clone()) {
             Entry::Occupied(_) => {
@@ -67,13 +79,13 @@ impl SoftModule {
     }
 
     fn stored(&self, key: &KeyId) -> Result<StoredKey, ModuleError> {
-        let stored = self.state().keys.get(key).cloned();
+        let stored = self.state.lock().keys.get(key).cloned();
         stored.ok_or_else(|| no_key(key))
     }
 
     /// A private key for use. What is done with it happens outside the lock, so that threads work side by side.
     fn usable(&self, key: &KeyId, usage: KeyUsage) -> Result<Arc<PrivateKey>, ModuleError> {
-        self.state().phase.require_usable_keys()?;
+        self.state.lock().phase.require_usable_keys()?;
         let stored = self.stored(key)?;
         if stored.usage == usage {
             Ok(stored.private)
@@ -84,13 +96,9 @@ impl SoftModule {
             )
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No operation leaves the state half changed, so a panicking thread cannot have damaged it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
+#[cfg(feature = "std")]
 impl Default for SoftModule {
     fn default() -> Self {
         Self::new()
@@ -100,7 +108,7 @@ impl Default for SoftModule {
 impl fmt::Debug for SoftModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SoftModule")
-            .field("keys", &self.state().keys.len())
+            .field("keys", &self.state.lock().keys.len())
             .finish_non_exhaustive()
     }
 }
@@ -124,13 +132,13 @@ impl SecurityModule for SoftModule {
             version: env!("CARGO_PKG_VERSION").into(),
             curves: Curve::ALL.to_vec(),
             keys_stay_inside: false,
-            parallel: std::thread::available_parallelism().map_or(1, usize::from),
+            parallel: parallel(),
             largest_object: None,
         }
     }
 
     fn random(&self, out: &mut [u8]) -> Result<(), ModuleError> {
-        getrandom::fill(out).map_err(|error| ModuleError::module(format!("no randomness: {error}")))
+        self.random.fill(out)
     }
 
     fn generate_key(
@@ -139,11 +147,12 @@ impl SecurityModule for SoftModule {
         curve: Curve,
         usage: KeyUsage,
     ) -> Result<PublicKey, ModuleError> {
-        self.store(key, PrivateKey::generate(curve)?, usage)
+        let private = PrivateKey::generate_from(curve, &*self.random)?;
+        self.store(key, private, usage)
     }
 
     fn remove_key(&self, key: &KeyId) -> Result<(), ModuleError> {
-        match self.state().keys.remove(key) {
+        match self.state.lock().keys.remove(key) {
             Some(_) => Ok(()),
             None => Err(no_key(key)),
         }
@@ -155,7 +164,7 @@ impl SecurityModule for SoftModule {
             curve: stored.private.public_key().curve,
             usage: stored.usage,
         };
-        Ok(self.state().keys.iter().map(info).collect())
+        Ok(self.state.lock().keys.iter().map(info).collect())
     }
 
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
@@ -176,8 +185,9 @@ impl SecurityModule for SoftModule {
     }
 
     fn ephemeral_key(&self, curve: Curve) -> Result<Box<dyn EphemeralKey>, ModuleError> {
-        self.state().phase.require_usable_keys()?;
-        Ok(Box::new(SoftEphemeral(PrivateKey::generate(curve)?)))
+        self.state.lock().phase.require_usable_keys()?;
+        let private = PrivateKey::generate_from(curve, &*self.random)?;
+        Ok(Box::new(SoftEphemeral(private)))
     }
 
     fn agree_static(&self, key: &KeyId, peer_point: &[u8]) -> Result<SharedSecret, ModuleError> {
@@ -185,11 +195,11 @@ impl SecurityModule for SoftModule {
     }
 
     fn objects(&self) -> Result<Vec<ObjectId>, ModuleError> {
-        Ok(self.state().objects.keys().cloned().collect())
+        Ok(self.state.lock().objects.keys().cloned().collect())
     }
 
     fn read_object(&self, object: &ObjectId) -> Result<Vec<u8>, ModuleError> {
-        let content = self.state().objects.get(object).cloned();
+        let content = self.state.lock().objects.get(object).cloned();
         content.ok_or_else(|| no_object(object))
     }
 
@@ -197,25 +207,26 @@ impl SecurityModule for SoftModule {
         if object.kind == ObjectKind::Certificate {
             require_sequence(content)?;
         }
-        self.state()
+        self.state
+            .lock()
             .objects
             .insert(object.clone(), content.to_vec());
         Ok(())
     }
 
     fn remove_object(&self, object: &ObjectId) -> Result<(), ModuleError> {
-        match self.state().objects.remove(object) {
+        match self.state.lock().objects.remove(object) {
             Some(_) => Ok(()),
             None => Err(no_object(object)),
         }
     }
 
     fn life_cycle(&self) -> Result<LifeCycle, ModuleError> {
-        Ok(self.state().phase)
+        Ok(self.state.lock().phase)
     }
 
     fn enter_phase(&self, phase: LifeCycle) -> Result<(), ModuleError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.phase.require_forward(phase)?;
         state.phase = phase;
         Ok(())
@@ -232,6 +243,16 @@ impl EphemeralKey for SoftEphemeral {
     fn agree(self: Box<Self>, peer_point: &[u8]) -> Result<SharedSecret, ModuleError> {
         self.0.agree(peer_point)
     }
+}
+
+#[cfg(feature = "std")]
+fn parallel() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(not(feature = "std"))]
+fn parallel() -> usize {
+    1
 }
 
 fn no_key(key: &KeyId) -> ModuleError {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Private keys in memory, and verification: one generic implementation over the five curves of TR-03116-3 table 4.
 
-use std::fmt;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 
 use ecdsa::hazmat::{sign_prehashed_rfc6979, verify_prehashed};
 use ecdsa::{DigestAlgorithm, Signature};
@@ -11,6 +14,7 @@ use hsm_api::{Curve, ModuleError, PublicKey, Reason, SharedSecret, require_diges
 use zeroize::Zeroizing;
 
 use crate::brainpool_p512r1::BrainpoolP512r1;
+use crate::random::{Generator, RandomSource};
 
 /// A private key on one of the five curves. It is wiped on drop and never shown.
 #[derive(Clone)]
@@ -24,10 +28,18 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`hsm_api::Fault::Module`] when there is none, [`Reason::Unsupported`] for a curve beyond the five.
+    #[cfg(feature = "std")]
     pub fn generate(curve: Curve) -> Result<Self, ModuleError> {
+        Self::generate_from(curve, &crate::random::System)
+    }
+
+    /// Makes a key with randomness of another source.
+    ///
+    /// # Errors
+    /// As for `generate`.
+    pub fn generate_from(curve: Curve, source: &dyn RandomSource) -> Result<Self, ModuleError> {
         on_curve!(curve, C => {
-            let secret = SecretKey::<C>::try_generate()
-                .map_err(|error| ModuleError::module(format!("no randomness: {error}")))?;
+            let secret = SecretKey::<C>::try_generate_from_rng(&mut Generator(source))?;
             Ok(Self::of(curve, &secret))
         })
     }

@@ -4,9 +4,13 @@
 //! rustls 0.23 wants these parts to live for ever. Each module therefore gets one small binding that is never freed;
 //! it holds the module weakly, so that the module itself closes when the last configuration is gone.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::fmt;
 
+use hsm_api::lock::Lock;
 use hsm_api::{EphemeralKey, Fault, ModuleError, SecurityModule};
 use rustls::crypto::{
     ActiveKeyExchange, CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, SharedSecret,
@@ -77,8 +81,8 @@ struct Binding {
 impl Binding {
     /// The module's binding, made at its first use.
     fn of(module: &Arc<dyn SecurityModule>) -> &'static Self {
-        static BINDINGS: Mutex<Vec<&'static Binding>> = Mutex::new(Vec::new());
-        let mut bindings = BINDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        static BINDINGS: Lock<Vec<&'static Binding>> = Lock::new(Vec::new());
+        let mut bindings = BINDINGS.lock();
         let weak = Arc::downgrade(module);
         // The weak reference keeps the address of a closed module from being used again, so addresses identify.
         let address = |weak: &Weak<dyn SecurityModule>| weak.as_ptr().cast::<()>();
@@ -116,8 +120,7 @@ impl SecureRandom for Binding {
     fn fill(&self, out: &mut [u8]) -> Result<(), GetRandomFailed> {
         let filled = alive(&self.module).and_then(|module| module.random(out));
         filled.map_err(|error| {
-            // rustls has no room for the reason.
-            tracing::warn!(%error, "no random bytes for TLS");
+            swallowed("no random bytes for TLS", &error);
             GetRandomFailed
         })
     }
@@ -195,6 +198,14 @@ impl KeyProvider for NoLooseKeys {
             "private keys stay in the security module and are not loaded".into(),
         ))
     }
+}
+
+/// Tells of an error that rustls has no room for.
+pub(crate) fn swallowed(what: &str, error: &ModuleError) {
+    #[cfg(feature = "std")]
+    tracing::warn!(%error, "{what}");
+    #[cfg(not(feature = "std"))]
+    let _ = (what, error);
 }
 
 pub(crate) fn alive(

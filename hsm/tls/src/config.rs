@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! rustls configurations from a module, a profile, an identity and what is asked of peers.
 
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use hsm_api::{KeyId, SecurityModule};
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
-use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, InconsistentKeys, ServerConfig};
+#[cfg(feature = "std")]
+use rustls::time_provider::DefaultTimeProvider;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, InconsistentKeys};
+#[cfg(feature = "std")]
+use rustls::{ServerConfig, server::NoServerSessionStorage};
 
 use crate::binding::provider;
 use crate::profile::TlsProfile;
@@ -33,7 +38,8 @@ pub enum TlsConfigError {
     Module(#[from] hsm_api::ModuleError),
     /// rustls refused.
     #[error("TLS configuration refused: {0}")]
-    Rustls(#[from] rustls::Error),
+    // Without an operating system rustls's errors are no sources of others.
+    Rustls(#[cfg_attr(feature = "std", from)] rustls::Error),
     /// The certificate does not belong to the module's key.
     #[error("the certificate's public key is not the one of module key {0}")]
     KeyMismatch(KeyId),
@@ -48,6 +54,13 @@ pub enum TlsConfigError {
     EmptyProfile(&'static str),
 }
 
+#[cfg(not(feature = "std"))]
+impl From<rustls::Error> for TlsConfigError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Rustls(error)
+    }
+}
+
 /// Server side with mutual authentication; `clients` decides who may come, [`crate::PinnedPeers`] or
 /// [`crate::SmPki`] for instance.
 ///
@@ -57,6 +70,7 @@ pub enum TlsConfigError {
 ///
 /// # Errors
 /// [`TlsConfigError::KeyMismatch`] when the leaf does not hold the key's public half, and as for [`provider`].
+#[cfg(feature = "std")]
 pub fn server_config(
     module: Arc<dyn SecurityModule>,
     profile: &TlsProfile,
@@ -83,18 +97,39 @@ pub fn server_config(
 ///
 /// # Errors
 /// As for [`server_config`].
+#[cfg(feature = "std")]
 pub fn client_config(
     module: Arc<dyn SecurityModule>,
     profile: &TlsProfile,
     identity: Option<Identity>,
     servers: impl PeerCheck + 'static,
 ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    client_config_at(
+        module,
+        profile,
+        identity,
+        servers,
+        Arc::new(DefaultTimeProvider),
+    )
+}
+
+/// As `client_config`, with another source of the time; without feature `std` there is no other way.
+///
+/// # Errors
+/// As for `server_config`.
+pub fn client_config_at(
+    module: Arc<dyn SecurityModule>,
+    profile: &TlsProfile,
+    identity: Option<Identity>,
+    servers: impl PeerCheck + 'static,
+    time: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, TlsConfigError> {
     let provider = Arc::new(provider(&module, profile)?);
     let own = identity
         .map(|identity| certified_key(&module, profile, identity))
         .transpose()?;
     let verifier = Verifier::new(module, servers, profile.version_numbers());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_details(provider, time)
         .with_protocol_versions(&profile.versions())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));

@@ -2,7 +2,8 @@
 //! TLS by rustls whose keys, agreements, signatures and randomness stay in the security module (TR-03116-3).
 //!
 //! The split is that of TR-03109-1 detail specifications §13.4: the [`hsm_api::SecurityModule`] makes ephemeral keys and
-//! agrees, signs, verifies and gives randomness; rustls hashes, derives keys and encrypts records (with *ring*).
+//! agrees, signs, verifies and gives randomness; rustls hashes, derives keys and encrypts records, with *ring* or, see
+//! [`TlsProfile::portable`], in Rust alone.
 //! The provider is built from scratch, so that nothing which TR-03116-3 does not list can be negotiated.
 //!
 //! ```
@@ -45,16 +46,27 @@
 //!   [`TlsProfile::with_cbc`] says so.
 //! * Two alerts differ from RFC 5246: a TLS 1.2 client without certificate is refused with `certificate_required`, and a
 //!   TLS 1.1 hello with `handshake_failure` when it lacks `signature_algorithms`. Both are fatal.
+//!
+//! # Without an operating system
+//! Without feature `std` the crate serves devices: rustls without sockets (`UnbufferedClientConnection`), the same
+//! profiles, no *ring*. [`PinnedPeers`] is the check there; [`client_config_at`] asks for the time.
+#![cfg_attr(not(feature = "std"), no_std)]
 
+extern crate alloc;
+
+mod aead;
 mod binding;
 mod cbc;
-mod ccm;
+#[cfg(feature = "std")]
 mod certificate;
+#[cfg(feature = "std")]
 mod chain;
 mod config;
 mod pinned;
+mod portable;
 mod profile;
 mod scheme;
+#[cfg(feature = "std")]
 mod session;
 mod signer;
 mod suites;
@@ -62,9 +74,13 @@ mod verification;
 mod verifier;
 
 pub use binding::provider;
+#[cfg(feature = "std")]
 pub use chain::{RevocationPolicy, SmPki, SmPkiRole};
-pub use config::{Identity, TlsConfigError, client_config, server_config};
+pub use config::{Identity, TlsConfigError, client_config_at};
+#[cfg(feature = "std")]
+pub use config::{client_config, server_config};
 pub use pinned::{NotPinned, PinnedPeers};
 pub use profile::{Interface, TlsProfile};
+#[cfg(feature = "std")]
 pub use session::{Limited, ResumptionWindow, SessionClock, SessionOver};
 pub use verifier::{PeerCertificates, PeerCheck, PeerSide};

@@ -6,8 +6,8 @@
 //! certificate when configuring it, and TR-03116-3 §5 leaves self-signed HAN certificates to that decision. WAN
 //! certificates of the SM-PKI, whose times do count, are checked by [`crate::SmPki`].
 
-use std::fmt;
-use std::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
 
 use hsm_api::SecurityModule;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -42,7 +42,7 @@ impl PeerCheck for PinnedPeers {
         if self.leaves.iter().any(pinned) {
             Ok(())
         } else {
-            Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into())
+            Err(CertificateError::Other(NotPinned.into()).into())
         }
     }
 }
@@ -57,4 +57,17 @@ impl fmt::Display for NotPinned {
     }
 }
 
-impl std::error::Error for NotPinned {}
+impl core::error::Error for NotPinned {}
+
+impl From<NotPinned> for OtherError {
+    #[cfg(feature = "std")]
+    fn from(reason: NotPinned) -> Self {
+        Self(alloc::sync::Arc::new(reason))
+    }
+
+    /// rustls has no room for the reason.
+    #[cfg(not(feature = "std"))]
+    fn from(_: NotPinned) -> Self {
+        Self()
+    }
+}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The TLS rules of each interface and role as data (TR-03116-3 Stand 2025 §4–6).
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use hsm_api::Curve;
 use rustls::{NamedGroup, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
@@ -46,6 +47,7 @@ pub struct TlsProfile {
     tls13: bool,
     suites: Vec<u16>,
     groups: Vec<u16>,
+    portable: bool,
     session_limit: Duration,
 }
 
@@ -155,6 +157,13 @@ impl TlsProfile {
         self
     }
 
+    /// The same rules with hashing and record protection in Rust alone instead of *ring*, as a device without an
+    /// operating system has them. Without feature `std` there is nothing else.
+    pub fn portable(mut self) -> Self {
+        self.portable = true;
+        self
+    }
+
     /// A shorter life of sessions; a longer one than the interface allows is not taken.
     pub fn with_session_limit(mut self, limit: Duration) -> Self {
         self.session_limit = limit.min(self.interface.session_limit());
@@ -205,6 +214,7 @@ impl TlsProfile {
             tls13: true,
             suites: suites.map(Suite::id).collect(),
             groups: GROUPS.iter().map(|group| group.id).collect(),
+            portable: cfg!(not(feature = "std")),
             session_limit: interface.session_limit(),
         }
     }
@@ -227,7 +237,7 @@ impl TlsProfile {
         ];
         let possible = |version: ProtocolVersion| {
             SUITES.iter().any(|suite| {
-                suite.suite.version().version == version && self.suites.contains(&suite.id())
+                suite.version().version == version && self.suites.contains(&suite.id())
             }) && GROUPS
                 .iter()
                 .any(|group| group.versions.contains(&version) && self.groups.contains(&group.id))
@@ -245,13 +255,15 @@ impl TlsProfile {
     }
 
     pub(crate) fn supported_suites(&self) -> Vec<SupportedCipherSuite> {
-        self.possible_suites().map(|suite| suite.suite).collect()
+        self.possible_suites()
+            .map(|suite| suite.supported(self.portable))
+            .collect()
     }
 
     fn possible_suites(&self) -> impl Iterator<Item = &'static Suite> {
         let (versions, allowed) = (self.versions(), self.suites.clone());
         SUITES.iter().filter(move |suite| {
-            versions.contains(&suite.suite.version()) && allowed.contains(&suite.id())
+            versions.contains(&suite.version()) && allowed.contains(&suite.id())
         })
     }
 

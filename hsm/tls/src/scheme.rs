@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Signature schemes of handshakes (TR-03116-3 §4.3, RFC 8734 §3).
 
+use alloc::vec::Vec;
+
 use hsm_api::{Curve, Hash};
 use rustls::{ProtocolVersion, SignatureScheme};
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Handshake signatures by a key inside the module.
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use hsm_api::{KeyId, PublicKey, SecurityModule, signature};
 use rustls::pki_types::SubjectPublicKeyInfoDer;

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The cipher suites of TR-03116-3 tables 7 and 9: GCM of *ring*, CCM and CBC of this crate.
+//! The cipher suites of TR-03116-3 tables 7 and 9: GCM of *ring* or in Rust alone, CCM and CBC of this crate.
 
-use std::sync::LazyLock;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use rustls::crypto::cipher::{Tls12AeadAlgorithm, Tls13AeadAlgorithm};
-use rustls::crypto::ring::cipher_suite;
 use rustls::crypto::tls12::Prf;
 use rustls::{
-    CipherSuite, CipherSuiteCommon, SignatureScheme, SupportedCipherSuite, Tls12CipherSuite,
-    Tls13CipherSuite,
+    CipherSuite, CipherSuiteCommon, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
 };
+use spin::Lazy;
 
+use crate::aead::{self, Aes128Ccm};
 use crate::cbc::{Aes128Sha256, Aes256Sha384, CipherKeysFirst};
-use crate::ccm::Aes128Ccm;
+use crate::portable;
 
 /// How records are protected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,59 +29,98 @@ pub(crate) enum Mode {
 /// One suite.
 #[derive(Debug)]
 pub(crate) struct Suite {
-    pub(crate) suite: SupportedCipherSuite,
+    /// By *ring*, where there is one.
+    suite: SupportedCipherSuite,
+    /// In Rust alone.
+    portable: SupportedCipherSuite,
     pub(crate) mode: Mode,
     /// Bits of the AES key.
     pub(crate) key_bits: u16,
 }
 
 impl Suite {
+    /// The suite for rustls.
+    pub(crate) fn supported(&self, portable: bool) -> SupportedCipherSuite {
+        if portable { self.portable } else { self.suite }
+    }
+
+    /// The protocol version it belongs to.
+    pub(crate) fn version(&self) -> &'static SupportedProtocolVersion {
+        self.suite.version()
+    }
+
     /// Its IANA number.
     pub(crate) fn id(&self) -> u16 {
         self.suite.suite().into()
     }
 }
 
+/// The suites with GCM of one implementation, AES-128 first.
+pub(crate) struct Base {
+    pub(crate) tls13: [SupportedCipherSuite; 2],
+    pub(crate) tls12: [SupportedCipherSuite; 2],
+}
+
+/// *ring*'s.
+#[cfg(feature = "std")]
+fn fastest() -> Base {
+    use rustls::crypto::ring::cipher_suite as ring;
+    Base {
+        tls13: [
+            ring::TLS13_AES_128_GCM_SHA256,
+            ring::TLS13_AES_256_GCM_SHA384,
+        ],
+        tls12: [
+            ring::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            ring::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        ],
+    }
+}
+
 /// Every suite this crate can negotiate, most wanted first.
-pub(crate) static SUITES: LazyLock<Vec<Suite>> = LazyLock::new(|| {
-    let row = |mode, key_bits, suite| Suite {
+pub(crate) static SUITES: Lazy<Vec<Suite>> = Lazy::new(|| {
+    let portable = suites_of(&portable::base());
+    #[cfg(feature = "std")]
+    let suites = suites_of(&fastest());
+    #[cfg(not(feature = "std"))]
+    let suites = portable.clone();
+    let modes = [
+        (Mode::Gcm, 128),
+        (Mode::Gcm, 256),
+        (Mode::Ccm, 128),
+        (Mode::Gcm, 128),
+        (Mode::Gcm, 256),
+        (Mode::Cbc, 128),
+        (Mode::Cbc, 256),
+    ];
+    let rows = modes.into_iter().zip(suites).zip(portable);
+    rows.map(|(((mode, key_bits), suite), portable)| Suite {
         suite,
+        portable,
         mode,
         key_bits,
-    };
-    let (small, large) = (
-        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    );
+    })
+    .collect()
+});
+
+fn suites_of(base: &Base) -> Vec<SupportedCipherSuite> {
+    let ([tls13_128, tls13_256], [tls12_128, tls12_256]) = (base.tls13, base.tls12);
     let cbc128 = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256;
     let cbc256 = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384;
     vec![
-        row(Mode::Gcm, 128, cipher_suite::TLS13_AES_128_GCM_SHA256),
-        row(Mode::Gcm, 256, cipher_suite::TLS13_AES_256_GCM_SHA384),
-        row(
-            Mode::Ccm,
-            128,
-            tls13(cipher_suite::TLS13_AES_128_GCM_SHA256, &Aes128Ccm),
-        ),
-        row(Mode::Gcm, 128, tls12(small, |_| {})),
-        row(Mode::Gcm, 256, tls12(large, |_| {})),
-        row(
-            Mode::Cbc,
-            128,
-            tls12(small, |suite| replace(suite, cbc128, &Aes128Sha256)),
-        ),
-        row(
-            Mode::Cbc,
-            256,
-            tls12(large, |suite| {
-                replace(suite, cbc256, &Aes256Sha384);
-                let prf: &'static dyn Prf =
-                    Box::leak(Box::new(CipherKeysFirst(suite.prf_provider)));
-                suite.prf_provider = prf;
-            }),
-        ),
+        tls13_128,
+        tls13_256,
+        tls13(tls13_128, &aead::Tls13::<Aes128Ccm>::NEW),
+        tls12(tls12_128, |_| {}),
+        tls12(tls12_256, |_| {}),
+        tls12(tls12_128, |suite| replace(suite, cbc128, &Aes128Sha256)),
+        tls12(tls12_256, |suite| {
+            replace(suite, cbc256, &Aes256Sha384);
+            let prf: &'static dyn Prf = Box::leak(Box::new(CipherKeysFirst(suite.prf_provider)));
+            suite.prf_provider = prf;
+        }),
     ]
-});
+}
 
 fn replace(
     suite: &mut Tls12CipherSuite,
@@ -89,7 +131,7 @@ fn replace(
     suite.aead_alg = protection;
 }
 
-/// A suite of TLS 1.2 after *ring*'s, with the signatures of TR-03116-3 only, and changed.
+/// A suite of TLS 1.2 after another, with the signatures of TR-03116-3 only, and changed.
 fn tls12(
     base: SupportedCipherSuite,
     change: impl FnOnce(&mut Tls12CipherSuite),
@@ -108,7 +150,7 @@ fn tls12(
     SupportedCipherSuite::Tls12(Box::leak(Box::new(suite)))
 }
 
-/// *ring*'s suite of TLS 1.3 with another protection of records.
+/// A suite of TLS 1.3 after another with another protection of records.
 fn tls13(
     base: SupportedCipherSuite,
     protection: &'static dyn Tls13AeadAlgorithm,
@@ -138,7 +180,7 @@ fn common(base: &CipherSuiteCommon) -> CipherSuiteCommon {
 }
 
 /// ECDSA with SHA-256, SHA-384 and SHA-512 on any curve, as TLS 1.2 means these numbers.
-const SIGNATURES: &[SignatureScheme] = &[
+pub(crate) const SIGNATURES: &[SignatureScheme] = &[
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
     SignatureScheme::ECDSA_NISTP521_SHA512,

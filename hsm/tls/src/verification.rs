@@ -2,8 +2,10 @@
 //! The module's verification as rustls's table of algorithms: the five curves of TR-03116-3 table 4 with the three
 //! hashes. This crate's own checks go to the module directly; the table is for those who build on the provider.
 
-use std::fmt;
-use std::sync::Weak;
+use alloc::boxed::Box;
+use alloc::sync::Weak;
+use alloc::vec::Vec;
+use core::fmt;
 
 use hsm_api::{Curve, Hash, PublicKey, SecurityModule, signature};
 use rustls::SignatureScheme;
@@ -12,7 +14,7 @@ use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
-use crate::binding::alive;
+use crate::binding::{alive, swallowed};
 use crate::scheme::SCHEMES;
 
 /// ECDSA on one curve with one hash.
@@ -47,8 +49,7 @@ impl SignatureVerificationAlgorithm for Verification {
             Ok(true) => Ok(()),
             Ok(false) => Err(InvalidSignature),
             Err(error) => {
-                // rustls has no room for the reason.
-                tracing::warn!(%error, "a signature could not be verified");
+                swallowed("a signature could not be verified", &error);
                 Err(InvalidSignature)
             }
         }

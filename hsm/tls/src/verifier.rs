@@ -2,8 +2,10 @@
 //! Who is accepted, for both sides of a handshake: a [`PeerCheck`] judges the certificates, and the peer's signature
 //! over the handshake is verified in the security module (TR-03116-3 §4.1.4, §4.3).
 
-use std::fmt;
-use std::sync::Arc;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
 
 use hsm_api::{Fault, PublicKey, SecurityModule, signature};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -19,7 +19,7 @@
 //! | 8 | relay releases the load | state |
 //! | 9 | pulses of the meter since the start | state |
 //! | 10 | milliseconds since the start | state |
-//! | 11 | reason, 0 to 2 as [`Refusal`] counts them | refused |
+//! | 11 | reason, 0 or 1 as [`Refusal`] counts them | refused |
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -72,7 +72,7 @@ pub enum Report {
         /// Build id of the image.
         build_id: Vec<u8>,
     },
-    /// Follows each command and each change.
+    /// Follows each command but an echo, and each change.
     State(State),
     /// The octets of an echo.
     Echoed(Vec<u8>),
@@ -104,22 +104,28 @@ pub struct State {
 pub enum Refusal {
     /// No command of this protocol; the channel ends.
     Malformed = 0,
-    /// The echo is longer than [`MAX_ECHO`].
+    /// A message longer than [`MAX_LEN`]; the channel ends.
     TooLong = 1,
-    /// The device has no room for the answer now.
-    Busy = 2,
 }
 
 impl Refusal {
-    const ALL: [Self; 3] = [Self::Malformed, Self::TooLong, Self::Busy];
+    const ALL: [Self; 2] = [Self::Malformed, Self::TooLong];
+}
+
+impl From<MessageError> for Refusal {
+    fn from(error: MessageError) -> Self {
+        match error {
+            MessageError::Length(_) => Self::TooLong,
+            MessageError::Malformed => Self::Malformed,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "no command of this protocol",
-            Self::TooLong => "the echo is too long",
-            Self::Busy => "the device has no room for the answer now",
+            Self::TooLong => "the message is too long",
         })
     }
 }

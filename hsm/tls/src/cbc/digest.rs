@@ -2,7 +2,9 @@
 //! SHA-256 and SHA-384 (FIPS 180-4) as bare compression functions, and HMAC (RFC 2104) over a message whose length is
 //! secret.
 
-use std::fmt;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
 
 use sha2::block_api::{compress256, compress512};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
