@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use bench_engine::{Deadline, Interrupt};
 use bench_evidence::trace::Trace;
-use bench_rig::role::GatewayActor;
-use bench_rig::{Ics, Rig};
+use bench_rig::role::{Cls, ClsActor, GatewayActor};
+use bench_rig::{Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
+use bench_wire::Wire;
 use hsm_tls::TlsProfile;
 use rustls::pki_types::CertificateDer;
-use smgw_peers::net::{BlackholePort, Emt, Party, RefusingPort, ServerTls, Tap};
+use smgw_peers::net::{ActiveEmt, BlackholePort, Emt, Party, RefusingPort, ServerTls, Tap};
 
-use crate::bench::{Bench, GatewayRig, Names, Parties, Taps, User};
+use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, User};
+use crate::boards::{self, Planned, RunningBoard};
 use crate::gateway::{
     ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeteringConfig, ModuleConfig,
     ProxyProfile, StartError, StoreConfig, write_private,
@@ -23,7 +25,7 @@ use crate::gateway::{
 use crate::meters::Meters;
 use crate::module_tool::{TokenSigner, sibling};
 use crate::runtime_dir::RuntimeDir;
-use crate::tap::NetworkTap;
+use crate::tap::{NetworkTap, WireTap};
 use crate::tokens::Tokens;
 use crate::trouble::{BringUpError, During};
 
@@ -124,6 +126,17 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
     let refusing = RefusingPort::new().during("making a refusing port")?;
     let names = names(rig)?;
 
+    let planned = boards::plan(rig)?;
+    let active_emt = match planned.is_empty() {
+        true => None,
+        false => Some(start_active_emt(
+            &emt_party,
+            &gateway_certificate,
+            &taps.wan,
+        )?),
+    };
+    let wire = start_wire(rig, &planned, runtime.path(), around.trace)?;
+
     say("starting the gateway")?;
     let files = Files {
         dir: runtime.path(),
@@ -134,6 +147,10 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         (&names.silent, &parties.cls_a, silent.addr()),
         (&names.refusing, &parties.cls_a, refusing.addr()),
     ];
+    let boards_profiles = planned
+        .iter()
+        .zip(active_emt.iter().cycle())
+        .map(|(board, emt)| (board.local_server_name(), &board.party, emt.addr()));
     let config = GatewayConfig {
         schema: "smgw.config/1",
         device_id,
@@ -154,9 +171,11 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
             handshake_timeout: "10s".to_owned(),
             profile: profiles
                 .into_iter()
+                .map(|(name, party, address)| (name.as_str(), party, address))
+                .chain(boards_profiles)
                 .map(|(name, party, address)| {
                     Ok(ProxyProfile {
-                        local_server_name: name.clone(),
+                        local_server_name: name.to_owned(),
                         cls_certificate: files.pem(party.name(), &party.certificate_pem())?,
                         wan_peer_address: address,
                         wan_tls_sni: names.wan_sni.clone(),
@@ -200,7 +219,27 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
     gateway.config.han.listen = listening.han;
     gateway.config.cls.listen = listening.cls;
 
+    let boards = planned
+        .into_iter()
+        .enumerate()
+        .map(|(index, board)| {
+            let surroundings = boards::Surroundings {
+                rig,
+                runtime: runtime.path(),
+                logs: around.gateway_log.parent().unwrap_or(Path::new(".")),
+                proxy: boards::Proxy::Host(listening.cls),
+                gateway_certificate: &gateway_certificate,
+                stage: around.stage,
+            };
+            RunningBoard::start(board, index, &surroundings)
+        })
+        .collect::<Result<_, _>>()?;
+
     Ok(Bench {
+        boards,
+        active_emt,
+        wire,
+        channels: Mutex::default(),
         gateway_certificate,
         gateway,
         listening,
@@ -280,10 +319,15 @@ fn emt_name(rig: &Rig) -> String {
 }
 
 fn names(rig: &Rig) -> Result<Names, BringUpError> {
-    let mut named = rig.clss.values().map(|cls| cls.local_server_name.clone());
+    let simulated = |cls: &&Cls| cls.actor == ClsActor::Simulated;
+    let mut named = rig
+        .clss
+        .values()
+        .filter(simulated)
+        .map(|cls| cls.local_server_name.clone());
     let a = named.next().ok_or_else(|| BringUpError::NotDrivable {
         part: "role.cls".to_owned(),
-        reason: "a rehearsal needs a CLS".to_owned(),
+        reason: "a rehearsal needs a CLS played by the bench, which can misbehave".to_owned(),
     })?;
     let b = named
         .next()
@@ -338,6 +382,50 @@ fn start_emt(
     )
     .during("setting up the EMT's TLS")?;
     Emt::start(tls, Arc::clone(tap)).during("starting the EMT")
+}
+
+fn start_active_emt(
+    party: &Party,
+    gateway: &CertificateDer<'static>,
+    tap: &Arc<dyn Tap>,
+) -> Result<ActiveEmt, BringUpError> {
+    let profile = TlsProfile::emt_server();
+    let tls = ServerTls::new(party, &profile, std::slice::from_ref(gateway))
+        .during("setting up the active EMT's TLS")?;
+    ActiveEmt::start(tls, Arc::clone(tap)).during("starting the active EMT")
+}
+
+/// The network between emulated boards, if the rig has one.
+fn start_wire(
+    rig: &Rig,
+    planned: &[Planned],
+    directory: &Path,
+    trace: &Trace,
+) -> Result<Option<BoardNetwork>, BringUpError> {
+    let wire = rig.resources.values().find_map(|resource| match resource {
+        Resource::Wire(wire) => Some(wire),
+        _ => None,
+    });
+    let Some(described) = wire else {
+        return Ok(None);
+    };
+    let plugs: Vec<_> = planned
+        .iter()
+        .filter_map(|board| board.plug(rig, directory))
+        .collect();
+    let wire = Wire::start(
+        plugs,
+        described.seed.unwrap_or(1),
+        WireTap::new(trace.ethernet("CLS wire")),
+    )
+    .during("starting the network between the boards")?;
+    for port in wire.ports() {
+        wire.impair(port, described.impairments());
+    }
+    Ok(Some(BoardNetwork {
+        wire,
+        usual: described.impairments(),
+    }))
 }
 
 fn tap(trace: &Trace, leg: &str) -> Arc<dyn Tap> {

@@ -5,6 +5,7 @@
 //! trace), so that a real gateway can stand in the place of the reference gateway.
 
 pub mod bench;
+pub mod boards;
 pub mod bringup;
 pub mod gateway;
 pub mod meters;
@@ -24,7 +25,7 @@ pub use crate::selection::select;
 pub use crate::trouble::BringUpError;
 
 /// The catalogue in order of execution: what is quick first, what restarts the gateway last.
-static CATALOGUE: [Case<Bench>; 20] = [
+static CATALOGUE: [Case<Bench>; 27] = [
     rows::tls::TLS_01,
     rows::tls::TLS_03,
     rows::consumer::CON_05,
@@ -39,6 +40,13 @@ static CATALOGUE: [Case<Bench>; 20] = [
     rows::proxy::PRX_11,
     rows::proxy::PRX_12,
     rows::proxy::PRX_19,
+    rows::cls::CLS_01,
+    rows::cls::CLS_02,
+    rows::cls::CLS_03,
+    rows::cls::CLS_04,
+    rows::cls::CLS_05,
+    rows::cls::CLS_06,
+    rows::cls::PRX_20,
     rows::metering::MET_01,
     rows::metering::MET_02,
     rows::metering::MET_03,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Network legs into the trace: each TCP connection of a leg becomes a conversation Wireshark can follow.
+//! Networks into the trace: each TCP connection of a leg becomes a conversation Wireshark can follow, and each frame
+//! between emulated boards a packet.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use bench_evidence::trace::{Side, TcpTap, Trace};
+use bench_evidence::trace::{self, EthernetTap, Side, TcpTap, Trace};
+use bench_wire::FrameTap;
 use smgw_peers::net::{CloseKind, ConnId, Direction, Tap};
 use smgw_units::Nanos;
 
@@ -69,4 +71,22 @@ fn side(direction: Direction) -> Side {
         Direction::ClientToServer => Side::Client,
         Direction::ServerToClient => Side::Server,
     }
+}
+
+/// Writes the frames between emulated boards into the trace, each once, as it leaves its station.
+pub struct WireTap(EthernetTap);
+
+impl WireTap {
+    /// A tap on the wire.
+    pub fn new(tap: EthernetTap) -> Self {
+        Self(tap)
+    }
+}
+
+impl FrameTap for WireTap {
+    fn entered(&mut self, _port: &str, at: Nanos, frame: &[u8]) {
+        self.0.frame(at, trace::Direction::Outbound, frame);
+    }
+
+    fn left(&mut self, _port: &str, _at: Nanos, _frame: &[u8]) {}
 }

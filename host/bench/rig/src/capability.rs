@@ -68,6 +68,8 @@ capabilities! {
     ClsTwo = "cls.two",
     /// A controllable local system that is a flashed board.
     ClsDevice = "cls.device",
+    /// Emulated boards on a network that the bench can spoil.
+    ClsWire = "cls.wire",
     /// A consumer.
     Consumer = "consumer",
     /// Two of them entitled to different meters.
@@ -167,6 +169,11 @@ impl Rig {
                 Capability::Cls => first_name.is_some(),
                 Capability::ClsTwo => names.clone().any(|name| Some(name) != first_name),
                 Capability::ClsDevice => !boards.is_empty(),
+                Capability::ClsWire => {
+                    let wired =
+                        |r: &Resource| matches!(r, Resource::Qemu(board) if board.wire().is_some());
+                    self.resources.values().any(wired)
+                }
                 Capability::Consumer => first.is_some(),
                 Capability::ConsumerTwo => entitled.clone().any(|meters| Some(meters) != first),
                 Capability::Technician => !self.technicians.is_empty(),

@@ -25,7 +25,8 @@ fn the_virtual_rig_can_do_everything_but_replay_profiles_and_boards() {
         [
             &Capability::MeterReplay,
             &Capability::MeterProfile,
-            &Capability::ClsDevice
+            &Capability::ClsDevice,
+            &Capability::ClsWire
         ]
     );
     assert_eq!(rig.undrivable(), []);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The live rig as cases see it: typed roles, stimuli, and questions asked through public interfaces.
 
+mod boards;
 mod cls;
 mod han;
 mod life;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +16,13 @@ use bench_rig::{Answer, Ics};
 use bench_timing::{BenchClock, Distribution, NoiseFloor, Shape, StallWatch};
 use hsm_tls::TlsProfile;
 use rustls::pki_types::CertificateDer;
-use smgw_peers::net::{ClientTls, Deadline, Emt, EmtMode, Failure, Party, Tap};
+use smgw_peers::net::{ActiveEmt, ClientTls, Deadline, Emt, EmtMode, Failure, Party, Session, Tap};
 use smgw_units::{DeviceId, UtcNanos};
 
+pub use self::boards::BoardNetwork;
 pub use self::han::PlainLook;
 pub use self::life::{GatewayRig, ModuleFault};
+use crate::boards::RunningBoard;
 use crate::gateway::Listening;
 use crate::meters::Meters;
 use crate::runtime_dir::RuntimeDir;
@@ -106,6 +110,14 @@ pub struct Bench {
     pub gateway_certificate: CertificateDer<'static>,
     /// The meters.
     pub meters: Meters,
+    /// Boards that play controllable systems; they end before what they are connected to.
+    pub boards: Vec<RunningBoard>,
+    /// Who commands them, on rigs that have some.
+    pub(crate) active_emt: Option<ActiveEmt>,
+    /// The network between emulated boards, on rigs that have one.
+    pub(crate) wire: Option<BoardNetwork>,
+    /// Channels of boards, between the cases that use them.
+    pub(crate) channels: Mutex<HashMap<String, Session>>,
     pub(crate) gateway: GatewayRig,
     pub(crate) listening: Listening,
     pub(crate) ics: Ics,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rows of the rehearsal catalogue, one module per area.
 
+pub mod cls;
 pub mod consumer;
 pub mod metering;
 pub mod proxy;

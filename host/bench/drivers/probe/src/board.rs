@@ -206,13 +206,32 @@ impl Board {
             return Ok(Flashing::AlreadyThere);
         }
         self.keep(&BoardState::Unknown)?;
-        self.write_image(image).map_err(|why| Error::Flash {
-            part: self.part.name.to_string(),
-            selector: self.selector.clone(),
-            why,
-        })?;
+        self.write_segments(image.segments())
+            .map_err(|why| Error::Flash {
+                part: self.part.name.to_string(),
+                selector: self.selector.clone(),
+                why,
+            })?;
         self.keep(&known)?;
         Ok(Flashing::Flashed)
+    }
+
+    /// Writes bytes beside the image, a settings partition for instance, and reads them back; what else shares their
+    /// sectors is kept. The core is left halted after a reset.
+    ///
+    /// # Errors
+    /// When probe or board fail.
+    pub fn program(&mut self, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        let segment = Segment {
+            address,
+            bytes: bytes.to_vec(),
+        };
+        self.write_segments(std::slice::from_ref(&segment))
+            .map_err(|why| Error::Probe {
+                doing: "writing settings",
+                selector: self.selector.clone(),
+                why,
+            })
     }
 
     /// Compares the target's memory with an image; where they first differ.
@@ -483,10 +502,10 @@ impl Board {
     }
 
     /// Writes an image and reads it back.
-    fn write_image(&mut self, image: &Image) -> Result<(), String> {
+    fn write_segments(&mut self, segments: &[Segment]) -> Result<(), String> {
         self.reset_and_halt().map_err(|error| error.to_string())?;
         let mut loader = self.session.target().flash_loader();
-        for segment in image.segments() {
+        for segment in segments {
             loader
                 .add_data(segment.address, &segment.bytes)
                 .map_err(|error| whole(&error))?;
@@ -496,10 +515,11 @@ impl Board {
         loader
             .commit(&mut self.session, options)
             .map_err(|error| whole(&error))?;
-        if let Some(address) = self.verify(image).map_err(|error| error.to_string())? {
+        let differs = self.on_core("verifying", |core| verify(core, segments));
+        if let Some(address) = differs.map_err(|error| error.to_string())? {
             return Err(format!("the memory at {address:#x} is not as written"));
         }
-        // The first instruction is the new image's.
+        // The next instruction is the first of what was written.
         self.reset_and_halt().map_err(|error| error.to_string())
     }
 }

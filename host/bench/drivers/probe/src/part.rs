@@ -37,6 +37,32 @@ pub struct Part {
     pub identity: Cow<'static, [Identity]>,
     /// Memory that goes into a core dump.
     pub dumped: Cow<'static, [Range<u64>]>,
+    /// Where the firmware keeps what it is told, when the bench can write it there.
+    pub settings: Option<Partition>,
+    /// Where the level of the relay's output can be read, when the chip tells it.
+    pub relay: Option<Bit>,
+}
+
+/// A partition of the flash that holds one value at a time (`proto/flash-store`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Partition {
+    /// Its first byte.
+    pub address: u64,
+    /// Sectors, each erased at once.
+    pub sectors: usize,
+    /// Slots that the store divides it into.
+    pub slots: u32,
+    /// Where the emulated board keeps the seed of its random numbers: emulation has no other source of them.
+    pub seed: Option<u64>,
+}
+
+/// One bit of a register.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bit {
+    /// The register.
+    pub address: u32,
+    /// The bit, as a mask.
+    pub mask: u32,
 }
 
 impl Part {
@@ -68,6 +94,17 @@ pub static MPS2_AN385: Part = Part {
         },
     ]),
     dumped: Cow::Borrowed(&[0x2000_0000..0x2040_0000]),
+    settings: Some(Partition {
+        address: 0x2100_0000,
+        sectors: 32,
+        slots: 8,
+        seed: Some(0x2102_0000),
+    }),
+    // FPGAIO_LED0, bit 0.
+    relay: Some(Bit {
+        address: 0x4002_8000,
+        mask: 1,
+    }),
 };
 
 /// ST's NUCLEO-H743ZI. Untried on hardware; the identity is DBGMCU_IDC's device id, RM0433.
@@ -81,6 +118,8 @@ pub static NUCLEO_H743ZI: Part = Part {
         value: 0x450,
     }]),
     dumped: Cow::Borrowed(&[0x2000_0000..0x2002_0000, 0x2400_0000..0x2408_0000]),
+    settings: None,
+    relay: None,
 };
 
 /// Nordic's nRF52840-DK. Untried on hardware; the identity is the part number in the factory information.
@@ -94,6 +133,8 @@ pub static NRF52840_DK: Part = Part {
         value: 0x5_2840,
     }]),
     dumped: Cow::Borrowed(&[0x2000_0000..0x2004_0000]),
+    settings: None,
+    relay: None,
 };
 
 #[cfg(test)]

@@ -162,6 +162,11 @@ impl Wire {
             .map(PortId)
     }
 
+    /// All ports.
+    pub fn ports(&self) -> impl Iterator<Item = PortId> {
+        (0..self.plugs.len()).map(PortId)
+    }
+
     /// What happens from now on to frames that the station at `port` sends.
     pub fn impair(&self, port: PortId, impairments: Impairments) {
         self.shared.switch().impair(port, impairments);

@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! CLS-*, PRX-20 and PRX-21: a flashed board as controllable local system, commanded through the gateway's proxy
+//! (TR-03109-5; TR-03109-1 detail specifications §11; §14a EnWG with the states of EEBUS LPC).
+//!
+//! The board is seen from three sides that know nothing of each other: the market participant at the far end of the
+//! channel, the debug probe at the pins, and the firmware's own log.
+
+use std::time::Duration;
+
+use bench_engine::{Case, Ctx, Interface, Level, Stop, StopExt};
+use bench_evidence::results::Measurement;
+use bench_rig::Capability;
+use bench_timing::Distribution;
+use bench_wire::{Chance, Impairments};
+use smgw_cls::command::{Command, Report};
+use smgw_cls::limiter::Mode;
+
+use crate::bench::{Bench, within};
+use crate::boards::{BACK_OFF, LIMITS};
+
+const NEEDS: &[Capability] = &[Capability::Gateway, Capability::ClsDevice, Capability::Emt];
+const ASSUMPTIONS: &[&str] = &["socks-tls-frame", "socks-tls-states", "cls-commands"];
+/// Watts below what the load draws, so that the relay must open.
+const LIMIT: u32 = 1_500;
+
+/// REQ.TA.SOCKSTLS.Connect.30, from the side of the CLS.
+pub const CLS_01: Case<Bench> = Case {
+    id: "CLS-01",
+    version: 1,
+    title: "A flashed board opens its channel and runs the image that was flashed",
+    level: Level::Must,
+    interface: Interface::Cls,
+    requirements: &["REQ.TA.SOCKSTLS.Connect.30", "TR-03109-5"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: NEEDS,
+    budget: Duration::from_secs(120),
+    steps: &[
+        "reset the board and wait for its channel at the active EMT",
+        "its greeting names the build id of the flashed image",
+        "the EMT sees the gateway's certificate and the profile's SNI",
+        "32 octets sent to the board come back",
+    ],
+    run: |ctx, bench| {
+        let board = bench.board()?;
+        bench.active_emt()?.forget_sessions();
+        let from = bench.now_utc();
+        board.reset().or_rig("resetting the board")?;
+        let mut session = bench.next_channel(ctx)?;
+        let up = bench.now_utc().signed_since(from) as f64 / 1e9;
+        ctx.measure(Measurement {
+            name: "reset-to-channel".into(),
+            value: up,
+            unit: "s".into(),
+            limit: None,
+            uncertainty: None,
+            clock: Some("monotonic, host".into()),
+            n: Some(1),
+        });
+        let deadline = bench.step_deadline(ctx);
+        let hello = session.wait_for(deadline, |report| match report {
+            Report::Hello { build_id, .. } => Some(build_id.clone()),
+            _ => None,
+        });
+        let expected = board.build_id.to_string();
+        let observed = match hello {
+            Ok((build_id, _)) => crate::module_tool::hex(&build_id),
+            Err(failure) => failure.to_string(),
+        };
+        ctx.expect(
+            observed == expected,
+            "build id in the greeting",
+            expected,
+            observed,
+        );
+        let facts = session.facts();
+        let sni = facts.sni.clone().unwrap_or_default();
+        let same = facts.peer_certificate.as_deref() == Some(bench.gateway_certificate.as_ref());
+        ctx.expect(
+            sni == bench.names.wan_sni,
+            "SNI at the EMT",
+            bench.names.wan_sni.clone(),
+            sni,
+        );
+        ctx.expect(
+            same,
+            "certificate the EMT was shown",
+            "the gateway's own",
+            if same { "the gateway's own" } else { "another" },
+        );
+        echo(ctx, bench, &mut session, 32)?;
+        bench.keep_channel(session);
+        Ok(())
+    },
+};
+
+/// §14a EnWG; EEBUS LPC.
+pub const CLS_02: Case<Bench> = Case {
+    id: "CLS-02",
+    version: 1,
+    title: "A limit of the active EMT takes effect at the pin and is lifted again",
+    level: Level::Must,
+    interface: Interface::Cls,
+    requirements: &["EnWG §14a", "TR-03109-5"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: NEEDS,
+    budget: Duration::from_secs(120),
+    steps: &[
+        "heartbeat and limit below the load: state Limited with that limit, relay off",
+        "the pin agrees, read by the debug probe",
+        "lift the limit: state UnlimitedControlled, relay on, the pin agrees",
+    ],
+    run: |ctx, bench| {
+        let mut session = bench.board_channel(ctx)?;
+        let (_, effect) = limit(ctx, bench, &mut session, None)?;
+        measure_effect(ctx, bench, "command-to-limit", effect);
+        bench.expect_relay(ctx, "limited", false)?;
+        let lifted = |state: &smgw_cls::command::State| {
+            state.mode == Mode::UnlimitedControlled && state.relay && state.watts.is_none()
+        };
+        let (_, effect) = bench.command(
+            ctx,
+            &mut session,
+            &Command::Unlimited,
+            "lifting the limit",
+            lifted,
+        )?;
+        measure_effect(ctx, bench, "command-to-release", effect);
+        bench.expect_relay(ctx, "unlimited", true)?;
+        bench.keep_channel(session);
+        Ok(())
+    },
+};
+
+/// EEBUS LPC: fail-safe.
+pub const CLS_03: Case<Bench> = Case {
+    id: "CLS-03",
+    version: 1,
+    title: "Without heartbeats the board falls back to its fail-safe limit, and leaves it on heartbeat and new limit only",
+    level: Level::Must,
+    interface: Interface::Cls,
+    requirements: &["EnWG §14a", "TR-03109-5"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: NEEDS,
+    budget: Duration::from_secs(180),
+    steps: &[
+        "heartbeat and no limit, then silence: state Failsafe within the heartbeat time",
+        "the fail-safe limit holds, relay off, the pin agrees",
+        "a heartbeat alone does not end it",
+        "heartbeat and a new limit do",
+    ],
+    run: |ctx, bench| {
+        let mut session = bench.board_channel(ctx)?;
+        limit(ctx, bench, &mut session, None)?;
+        let allowed = Duration::from_secs(LIMITS.heartbeat_s.into());
+        let started = bench.now_utc();
+        let deadline = within(ctx, allowed * 3 + Duration::from_secs(20));
+        let fell = session.wait_for(deadline, |report| match report {
+            Report::State(state) if state.mode == Mode::Failsafe => Some(*state),
+            _ => None,
+        });
+        let state = match fell {
+            Ok((state, _)) => state,
+            Err(failure) => {
+                bench.trouble_or_fail(ctx, format!("silence for {allowed:?}: {failure}"))?;
+                return Ok(());
+            }
+        };
+        let seconds = bench.now_utc().signed_since(started) as f64 / 1e9;
+        ctx.measure(Measurement {
+            name: "silence-to-failsafe".into(),
+            value: seconds,
+            unit: "s".into(),
+            limit: None,
+            uncertainty: Some(bench.round_trip_uncertainty().as_secs_f64()),
+            clock: Some("monotonic, host".into()),
+            n: Some(1),
+        });
+        ctx.expect(
+            state.watts == Some(LIMITS.failsafe_watts) && !state.relay,
+            "fail-safe limit",
+            format!("{} W, relay off", LIMITS.failsafe_watts),
+            format!("{:?} W, relay {}", state.watts, state.relay),
+        );
+        bench.expect_relay(ctx, "fail-safe", false)?;
+        let (state, _) = bench.command(
+            ctx,
+            &mut session,
+            &Command::Heartbeat,
+            "heartbeat in fail-safe",
+            |_| true,
+        )?;
+        ctx.expect(
+            state.mode == Mode::Failsafe,
+            "mode after a heartbeat alone",
+            "Failsafe",
+            format!("{:?}", state.mode),
+        );
+        limit(ctx, bench, &mut session, Some(60))?;
+        bench.keep_channel(session);
+        Ok(())
+    },
+};
+
+/// Settings and keys in flash.
+pub const CLS_04: Case<Bench> = Case {
+    id: "CLS-04",
+    version: 1,
+    title: "After a reset in the middle of a session the board comes back with the settings it had",
+    level: Level::Must,
+    interface: Interface::Cls,
+    requirements: &["TR-03109-5"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: NEEDS,
+    budget: Duration::from_secs(180),
+    steps: &[
+        "limit the board, then reset it",
+        "it opens its channel again and holds its fail-safe limit until it is told otherwise",
+        "a limit takes effect as before",
+    ],
+    run: |ctx, bench| {
+        let mut session = bench.board_channel(ctx)?;
+        limit(ctx, bench, &mut session, None)?;
+        bench.active_emt()?.forget_sessions();
+        bench.board()?.reset().or_rig("resetting the board")?;
+        session.abort();
+        let mut session = bench.next_channel(ctx)?;
+        let (state, _) = bench.command(
+            ctx,
+            &mut session,
+            &Command::Status,
+            "state after the reset",
+            |_| true,
+        )?;
+        let safe = matches!(state.mode, Mode::Init | Mode::Failsafe);
+        ctx.expect(
+            safe && state.watts == Some(LIMITS.failsafe_watts),
+            "limit right after the reset",
+            format!("fail-safe, {} W", LIMITS.failsafe_watts),
+            format!("{:?}, {:?} W", state.mode, state.watts),
+        );
+        bench.expect_relay(ctx, "after the reset", false)?;
+        limit(ctx, bench, &mut session, None)?;
+        bench.keep_channel(session);
+        Ok(())
+    },
+};
+
+/// What the way through gateway and board costs.
+pub const CLS_05: Case<Bench> = Case {
+    id: "CLS-05",
+    version: 1,
+    title: "Round trip from the active EMT through the gateway to the board, 1 to 1400 octets",
+    level: Level::Characterise,
+    interface: Interface::Cls,
+    requirements: &["project goal: proxy latency"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: NEEDS,
+    budget: Duration::from_secs(180),
+    steps: &["echo 1, 256 and 1400 octets, 50 times each, one after the other"],
+    run: |ctx, bench| {
+        const PER_SIZE: u64 = 50;
+        let mut session = bench.board_channel(ctx)?;
+        for size in [1, 256, 1400] {
+            let mut seen = Distribution::new();
+            for _ in 0..PER_SIZE {
+                seen.record(echo(ctx, bench, &mut session, size)?);
+                ctx.check()?;
+            }
+            for (quantile, value) in [("p50", seen.p50()), ("max", seen.max())] {
+                ctx.measure(Measurement {
+                    name: format!("board-round-trip-{size}B-{quantile}"),
+                    value: value as f64 / 1e6,
+                    unit: "ms".into(),
+                    limit: None,
+                    uncertainty: Some(bench.round_trip_uncertainty().as_secs_f64() * 1e3),
+                    clock: Some("monotonic, host".into()),
+                    n: Some(seen.n()),
+                });
+            }
+            bench.keep_histogram(&format!("cls-05-{size}b"), seen);
+        }
+        bench.keep_channel(session);
+        ctx.characterised(format!("characterised with n = {PER_SIZE} per size"));
+        Ok(())
+    },
+};
+
+/// A bad network and a cut one.
+pub const CLS_06: Case<Bench> = Case {
+    id: "CLS-06",
+    version: 1,
+    title: "Loss, delay and reordering on the way cost time and no octet; a cut cable leads to the fail-safe limit and back",
+    level: Level::Should,
+    interface: Interface::Cls,
+    requirements: &["project goal: robustness"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: &[
+        Capability::Gateway,
+        Capability::ClsDevice,
+        Capability::ClsWire,
+        Capability::Emt,
+    ],
+    budget: Duration::from_secs(300),
+    steps: &[
+        "10 ms delay, 5 % loss, reordering, duplicates and cut frames: 20 echoes of 1400 octets come back whole",
+        "cut the cable: the relay falls to the fail-safe limit, seen at the pin",
+        "mend it: the board is back and takes a limit",
+    ],
+    run: |ctx, bench| {
+        let mut session = bench.board_channel(ctx)?;
+        let part = |chance| Chance::new(chance).or_bench("a chance");
+        let bad = bench.spoil_wire(Impairments {
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(10),
+            loss: part(0.05)?,
+            reorder: part(0.05)?,
+            reorder_by: Duration::from_millis(15),
+            duplicate: part(0.05)?,
+            truncate: part(0.02)?,
+        })?;
+        let mut seen = Distribution::new();
+        for _ in 0..20 {
+            seen.record(echo(ctx, bench, &mut session, 1400)?);
+            ctx.check()?;
+        }
+        let hits = bad.hits();
+        drop(bad);
+        ctx.expect(
+            hits > 0,
+            "frames that the bad network hit",
+            "some",
+            hits.to_string(),
+        );
+        ctx.measure(Measurement {
+            name: "bad-network-round-trip-1400B-p50".into(),
+            value: seen.p50() as f64 / 1e6,
+            unit: "ms".into(),
+            limit: None,
+            uncertainty: Some(bench.round_trip_uncertainty().as_secs_f64() * 1e3),
+            clock: Some("monotonic, host".into()),
+            n: Some(seen.n()),
+        });
+
+        let lifted = |state: &smgw_cls::command::State| state.relay;
+        bench.command(
+            ctx,
+            &mut session,
+            &Command::Heartbeat,
+            "a heartbeat",
+            |_| true,
+        )?;
+        bench.command(ctx, &mut session, &Command::Unlimited, "no limit", lifted)?;
+        bench.expect_relay(ctx, "before the cable is cut", true)?;
+        bench.active_emt()?.forget_sessions();
+        let cut = bench.spoil_wire(Impairments::cut())?;
+        let patience = ctx.phase(Duration::from_secs(LIMITS.heartbeat_s.into()) * 5);
+        let fell = ctx.wait_for(patience, |_| {
+            let relay = bench.board()?.relay().or_rig("reading the relay")?;
+            Ok((relay == Some(false)).then_some(()))
+        });
+        drop(cut);
+        let fell = fell?.is_some();
+        ctx.expect(
+            fell,
+            "relay at the pin, cable cut",
+            "off within the heartbeat time",
+            if fell { "off" } else { "on" },
+        );
+        session.abort();
+        let mut session = bench.next_channel(ctx)?;
+        limit(ctx, bench, &mut session, None)?;
+        bench.keep_channel(session);
+        Ok(())
+    },
+};
+
+/// REQ.TA.SOCKSTLS.ConnectRequest.80.
+pub const PRX_20: Case<Bench> = Case {
+    id: "PRX-20",
+    version: 1,
+    title: "A refused CLS tries again after a random time between 5 and 60 s",
+    level: Level::Must,
+    interface: Interface::Cls,
+    requirements: &["REQ.TA.SOCKSTLS.ConnectRequest.80"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: &[
+        Capability::Gateway,
+        Capability::ClsDevice,
+        Capability::Emt,
+        Capability::EmtFaults,
+    ],
+    budget: Duration::from_secs(300),
+    steps: &[
+        "the active EMT ends the channel and resets every connection: the gateway answers CONNECT with a code above 00",
+        "four attempts are seen at the EMT; each comes 5 to 60 s after the one before, not all after the same time",
+        "once the EMT serves again, the board is back",
+    ],
+    run: |ctx, bench| {
+        const ATTEMPTS: usize = 4;
+        let emt = bench.active_emt()?;
+        let session = bench.board_channel(ctx)?;
+        let before = emt.attempts().len();
+        emt.refuse(true);
+        session.close(bench.step_deadline(ctx));
+        let longest = Duration::from_secs(BACK_OFF.most_s.into()) + Duration::from_secs(10);
+        let deadline = within(ctx, longest.mul_f64(bench.multiplier) * ATTEMPTS as u32);
+        let seen = emt.wait_for_attempts(before + ATTEMPTS, deadline);
+        emt.refuse(false);
+        ctx.check()?;
+        let Some(seen) = seen else {
+            let count = emt.attempts().len() - before;
+            ctx.fail(format!("{count} of {ATTEMPTS} attempts came in time"));
+            return Ok(());
+        };
+        let waits: Vec<f64> = seen
+            .get(before..)
+            .unwrap_or_default()
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [first, second] => Some(second.signed_since(*first) as f64 / 1e9),
+                _ => None,
+            })
+            .collect();
+        let (least, most) = waits
+            .iter()
+            .fold((f64::MAX, 0.0_f64), |(least, most), wait| {
+                (least.min(*wait), most.max(*wait))
+            });
+        // The attempt itself takes time too, so only the lower end is exact: what lies between two attempts is the wait
+        // and one refused connection, which the gateway's own limits keep short.
+        let measured = |name: &str, value: f64| Measurement {
+            name: name.into(),
+            value,
+            unit: "s".into(),
+            limit: None,
+            uncertainty: Some(bench.round_trip_uncertainty().as_secs_f64()),
+            clock: Some("monotonic, host".into()),
+            n: Some(waits.len() as u64),
+        };
+        ctx.judge_upper(measured("longest-wait", most), 60.0)?;
+        ctx.expect(
+            least >= 5.0,
+            "shortest wait",
+            "at least 5 s",
+            format!("{least:.3} s"),
+        );
+        ctx.measure(measured("shortest-wait", least));
+        ctx.expect(
+            most - least > 0.05,
+            "spread of the waits",
+            "random",
+            format!("{:.3} s between shortest and longest", most - least),
+        );
+        let session = bench.next_channel(ctx)?;
+        bench.keep_channel(session);
+        Ok(())
+    },
+};
+
+fn echo(
+    ctx: &mut Ctx,
+    bench: &Bench,
+    session: &mut smgw_peers::net::Session,
+    size: usize,
+) -> Result<Duration, Stop> {
+    let octets: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    let deadline = bench.step_deadline(ctx);
+    let start = smgw_peers::net::now();
+    let answer = session
+        .send(&Command::Echo(octets.clone()), deadline)
+        .and_then(|()| {
+            session.wait_for(deadline, |report| match report {
+                Report::Echoed(back) => Some(back.clone()),
+                _ => None,
+            })
+        });
+    match answer {
+        Ok((back, at)) if back == octets => Ok(Duration::from_nanos(at.0.saturating_sub(start.0))),
+        Ok((back, _)) => {
+            ctx.fail(format!(
+                "{size} octets sent, {} other ones back",
+                back.len()
+            ));
+            Err(Stop::Done)
+        }
+        Err(failure) => {
+            bench.trouble_or_fail(ctx, format!("echo of {size} octets: {failure}"))?;
+            Err(Stop::Done)
+        }
+    }
+}
+
+/// Heartbeat, then a limit below the load: the board must take it and open the relay.
+fn limit(
+    ctx: &mut Ctx,
+    bench: &Bench,
+    session: &mut smgw_peers::net::Session,
+    seconds: Option<u32>,
+) -> Result<(smgw_cls::command::State, Duration), Stop> {
+    bench.command(ctx, session, &Command::Heartbeat, "a heartbeat", |_| true)?;
+    let command = Command::Limit {
+        watts: LIMIT,
+        seconds,
+    };
+    bench.command(ctx, session, &command, "a limit", |state| {
+        state.mode == Mode::Limited && state.watts == Some(LIMIT) && !state.relay
+    })
+}
+
+fn measure_effect(ctx: &mut Ctx, bench: &Bench, name: &str, effect: Duration) {
+    ctx.measure(Measurement {
+        name: name.into(),
+        value: effect.as_secs_f64() * 1e3,
+        unit: "ms".into(),
+        limit: None,
+        uncertainty: Some(bench.round_trip_uncertainty().as_secs_f64() * 1e3),
+        clock: Some("monotonic, host".into()),
+        n: Some(1),
+    });
+}
