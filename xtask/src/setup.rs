@@ -22,6 +22,7 @@ struct Tool {
 }
 
 const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool {
         name: "softhsm2-util",
         package: "softhsm2",
@@ -87,6 +88,16 @@ const TOOLS: [Tool; 11] = [
         package: "qemu-system-arm",
         purpose: "is the microcontroller board that the firmware runs on where there is no hardware",
         present: || in_path("qemu-system-arm"),
+        name: "eac.h",
+        package: "libeac-dev",
+        purpose: "is the independent other side of PACE and secure messaging for the emulated card",
+        present: || Path::new("/usr/include/eac/eac.h").is_file(),
+    },
+    Tool {
+        name: "evp.h",
+        package: "libssl-dev",
+        purpose: "lets the test's terminal be compiled with the former",
+        present: || Path::new("/usr/include/openssl/evp.h").is_file(),
     },
 ];
 

@@ -35,6 +35,20 @@ pub const ATR: [u8; 15] = [
     0x3b, 0x8a, 0x80, 0x01, 0x80, 0x73, 0x90, 0x01, 0xc0, 0x64, b'S', b'M', b'G', b'W', 0xc3,
 ];
 
+/// A command that a card carried out, and what it answered, both without the protection of secure messaging.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The command.
+    pub command: Command,
+    /// Whether it came under secure messaging.
+    pub protected: bool,
+    /// The answer.
+    pub answer: Response,
+}
+
+/// Gets each exchange as soon as it is over.
+pub type Watcher = Box<dyn FnMut(Exchange) + Send>;
+
 /// One card.
 pub struct Card {
     profile: CardProfile,
@@ -42,6 +56,7 @@ pub struct Card {
     memory: Box<dyn Memory>,
     random: Box<dyn Random>,
     faults: Faults,
+    watcher: Option<Watcher>,
     pace: Pace,
     session: Option<Session>,
     chain: Option<Command>,
@@ -92,10 +107,16 @@ impl Card {
             memory: Box::new(memory),
             random: Box::new(random),
             faults: Faults::default(),
+            watcher: None,
             pace: Pace::Idle,
             session: None,
             chain: None,
         }
+    }
+
+    /// Has all commands watched from inside, where no secure messaging hides them; for tests of what leaves a card.
+    pub fn watch(&mut self, watcher: impl FnMut(Exchange) + Send + 'static) {
+        self.watcher = Some(Box::new(watcher));
     }
 
     /// Plans a fault.
@@ -219,10 +240,15 @@ impl Card {
 
     fn carry_out(&mut self, command: &Command, protected: bool) -> Response {
         let outcome = self.try_to(command, protected);
-        match outcome {
-            Ok(response) => response,
-            Err(status) => status.into(),
+        let response = outcome.unwrap_or_else(Response::from);
+        if let Some(watcher) = &mut self.watcher {
+            watcher(Exchange {
+                command: command.clone(),
+                protected,
+                answer: response.clone(),
+            });
         }
+        response
     }
 
     fn try_to(&mut self, command: &Command, protected: bool) -> Result<Response, StatusWord> {

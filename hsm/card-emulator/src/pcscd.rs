@@ -144,6 +144,9 @@ pub enum StartError {
         /// The end of its log.
         log: String,
     },
+    /// The card did not come into the reader.
+    #[error("the card is not in the isolated reader: {0}")]
+    Card(io::Error),
     /// It did not take clients in time.
     #[error(
         "the isolated pcscd takes no clients after {} s; its last lines:\n{log}",

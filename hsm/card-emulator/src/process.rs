@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `smgw-card` as a process of its own in a slot of an isolated reader, for whoever needs a card behind PC/SC.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
 
-use crate::pcscd::{PORTS, Pcscd};
+use tempfile::TempDir;
+
+use crate::pcscd::{PORTS, Pcscd, StartError};
 
 /// Names the program where it is not beside the one that runs.
 pub const PROGRAM_VARIABLE: &str = "SMGW_CARD";
@@ -39,14 +41,8 @@ impl CardProcess {
         slot: usize,
         options: impl IntoIterator<Item = S>,
     ) -> io::Result<Self> {
-        let program = program().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!(
-                    "smgw-card is not built; `cargo build -p hsm-card-emulator` builds it, or name it in {PROGRAM_VARIABLE}"
-                ),
-            )
-        })?;
+        let program =
+            program().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, not_built()))?;
         let port = PORTS.get(slot).ok_or(io::ErrorKind::InvalidInput)?;
         let mut child = pcscd
             .inside(program)
@@ -82,7 +78,17 @@ impl CardProcess {
         self.until(IN_READER)
     }
 
-    /// Sends one line, as a person would at the terminal: `fault NAME@N`, `heal`, `answer`.
+    /// Has the card carry out one line, as a person would at the terminal: `fault NAME@N`, `heal`, `answer`,
+    /// `key NAME CURVE USAGE SCALAR`.
+    ///
+    /// # Errors
+    /// When the card refuses it, which the text explains, or the process has ended.
+    pub fn order(&mut self, line: &str) -> io::Result<()> {
+        self.tell(line)?;
+        self.until(DONE)
+    }
+
+    /// Sends one line and does not wait.
     ///
     /// # Errors
     /// When the process has ended.
@@ -94,7 +100,7 @@ impl CardProcess {
     /// Reads what the card says until it says this.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// When it refuses a line instead, or the process has ended.
     pub fn until(&mut self, line: &str) -> io::Result<()> {
         let mut said = String::new();
         while said.trim_end() != line {
@@ -103,6 +109,9 @@ impl CardProcess {
                 return Err(io::Error::other(format!(
                     "smgw-card ended before it said \"{line}\""
                 )));
+            }
+            if let Some(why) = said.strip_prefix(REFUSED) {
+                return Err(io::Error::other(why.trim().to_owned()));
             }
         }
         Ok(())
@@ -114,10 +123,16 @@ impl CardProcess {
     }
 }
 
-impl Drop for CardProcess {
-    fn drop(&mut self) {
+impl CardProcess {
+    fn end(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+impl Drop for CardProcess {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -127,3 +142,81 @@ pub const IN_READER: &str = "in the reader";
 pub const OUT_OF_READER: &str = "out of the reader";
 /// What it says when it carried out a line that is answered by nothing else.
 pub const DONE: &str = "done";
+/// What it begins its answer with when it does not carry out a line; the reason follows.
+pub const REFUSED: &str = "refused: ";
+
+/// Slot 0 of an isolated reader with a card in it, as long as this lives.
+#[derive(Debug)]
+pub struct Rig {
+    /// The card.
+    pub card: CardProcess,
+    /// The reader and its service.
+    pub pcscd: Pcscd,
+    options: Vec<OsString>,
+    folder: TempDir,
+}
+
+impl Rig {
+    /// Starts pcscd and puts a card with this PIN into its reader; `options` are those of the program.
+    ///
+    /// # Errors
+    /// [`StartError`]; [`StartError::Absent`] also when the program is not built.
+    pub fn start<S: AsRef<OsStr>>(
+        pin: &str,
+        options: impl IntoIterator<Item = S>,
+    ) -> Result<Self, StartError> {
+        if program().is_none() {
+            return Err(StartError::Absent(not_built()));
+        }
+        let pcscd = Pcscd::start()?;
+        let folder = tempfile::tempdir().map_err(StartError::Folder)?;
+        let file = folder.path().join("pin");
+        std::fs::write(&file, pin).map_err(StartError::Folder)?;
+        let own = ["--pin-file".into(), file.into_os_string()];
+        let given = options.into_iter().map(|one| one.as_ref().to_owned());
+        let options: Vec<_> = own.into_iter().chain(given).collect();
+        Ok(Self {
+            card: CardProcess::start(&pcscd, 0, &options).map_err(StartError::Card)?,
+            pcscd,
+            options,
+            folder,
+        })
+    }
+
+    /// As [`Rig::start`], for tests: where the machine lacks something it prints `SKIPPED:` with the reason.
+    ///
+    /// # Panics
+    /// When pcscd or the card fails to start.
+    pub fn for_test(pin: &str, options: &[&str]) -> Option<Self> {
+        match Self::start(pin, options) {
+            Ok(rig) => Some(rig),
+            Err(StartError::Absent(why)) => {
+                println!("SKIPPED: {why}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Ends card and pcscd and starts both again. Without `--state` it is another card.
+    ///
+    /// # Errors
+    /// As [`Rig::start`].
+    pub fn restart(&mut self) -> Result<(), StartError> {
+        self.card.end();
+        self.pcscd.restart()?;
+        self.card = CardProcess::start(&self.pcscd, 0, &self.options).map_err(StartError::Card)?;
+        Ok(())
+    }
+
+    /// A folder that goes with the rig.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+fn not_built() -> String {
+    format!(
+        "smgw-card is not built; `cargo build -p hsm-card-emulator` builds it, or name it in {PROGRAM_VARIABLE}"
+    )
+}

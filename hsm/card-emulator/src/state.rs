@@ -259,7 +259,8 @@ fn decode(bytes: &[u8]) -> Result<State, String> {
     })
 }
 
-fn curve(name: &str) -> Result<Curve, String> {
+/// The curve of this name.
+pub(crate) fn curve(name: &str) -> Result<Curve, String> {
     Curve::ALL
         .into_iter()
         .find(|curve| curve.to_string() == name)
@@ -279,7 +280,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>, String> {
+/// Bytes from pairs of hex digits.
+pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| {
         char::from(byte)

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use hsm_api::{Curve, KeyUsage};
 use hsm_card::profile::Instruction;
 use hsm_card_emulator::dice::Dice;
-use hsm_card_emulator::pcscd::{Pcscd, READERS, StartError};
-use hsm_card_emulator::process::{CardProcess, DONE};
+use hsm_card_emulator::pcscd::READERS;
+use hsm_card_emulator::process::Rig;
 use sha2::{Digest, Sha256};
 use smgw_apdu::{Response, StatusWord};
 use tempfile::TempDir;
@@ -28,57 +28,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Set in the process that speaks with pcscd, for libpcsclite takes the socket from its own environment.
 const CLIENT_VARIABLE: &str = "SMGW_TEST_CLIENT";
 
-struct Rig {
-    pcscd: Pcscd,
-    card: CardProcess,
-    folder: TempDir,
+/// What OpenSC's tool says of the reader.
+fn opensc(rig: &Rig, arguments: &[&str]) -> String {
+    let (name, socket) = rig.pcscd.environment();
+    let run = Command::new("opensc-tool")
+        .args(arguments)
+        .env(name, socket)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&run.stdout).into_owned()
 }
 
-/// A card in an isolated reader, or none on a machine that cannot run it.
-fn rig(options: &[&str]) -> Option<Rig> {
-    let pcscd = match Pcscd::start() {
-        Ok(pcscd) => pcscd,
-        Err(StartError::Absent(why)) => {
-            println!("SKIPPED: {why}");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let pin = folder.path().join("pin");
-    std::fs::write(&pin, PIN).unwrap();
-    let options = [&["--pin-file", pin.to_str().unwrap()], options].concat();
-    let card = CardProcess::start(&pcscd, 0, options).unwrap();
-    Some(Rig {
-        pcscd,
-        card,
-        folder,
-    })
-}
-
-impl Rig {
-    fn opensc(&self, arguments: &[&str]) -> String {
-        let (name, socket) = self.pcscd.environment();
-        let run = Command::new("opensc-tool")
-            .args(arguments)
-            .env(name, socket)
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&run.stdout).into_owned()
-    }
-
-    /// Runs a test of this file once more, as a client of this pcscd.
-    fn client(&self, test: &str) -> Child {
-        let (name, socket) = self.pcscd.environment();
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(name, socket)
-            .env(CLIENT_VARIABLE, self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
+/// Runs a test of this file once more, as a client of the reader.
+fn client(rig: &Rig, test: &str) -> Child {
+    let (name, socket) = rig.pcscd.environment();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(name, socket)
+        .env(CLIENT_VARIABLE, rig.folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -129,10 +100,12 @@ fn output_of(child: Child) -> String {
 
 #[test]
 fn opensc_sees_reader_card_and_status_words() {
-    let Some(mut rig) = rig(&[]) else { return };
-    let slots = |rig: &Rig| rig.opensc(&["-l"]).matches("Yes").count();
+    let Some(mut rig) = Rig::for_test(PIN, &[]) else {
+        return;
+    };
+    let slots = |rig: &Rig| opensc(rig, &["-l"]).matches("Yes").count();
     until("the card is seen", || slots(&rig) == 1);
-    let atr = rig.opensc(&["-r", "0", "-a"]);
+    let atr = opensc(&rig, &["-r", "0", "-a"]);
     assert_eq!(atr.trim(), "3b:8a:80:01:80:73:90:01:c0:64:53:4d:47:57:c3");
     for (command, answer) in [
         ("00A4040C06F0534D475701", "SW1=0x90, SW2=0x00"),
@@ -141,7 +114,7 @@ fn opensc_sees_reader_card_and_status_words() {
         ("0084000008", "SW1=0x69, SW2=0x82"),
         ("00CB000008", "SW1=0x6D, SW2=0x00"),
     ] {
-        let said = rig.opensc(&["-r", "0", "-s", command]);
+        let said = opensc(&rig, &["-r", "0", "-s", command]);
         assert!(said.contains(answer), "{command}: {said}");
     }
     rig.card.remove().unwrap();
@@ -179,15 +152,20 @@ fn openssl_verifies_what_the_card_signs_through_pcscd() {
         }
         return;
     }
-    let Some(rig) = rig(&[]) else { return };
-    let said = output_of(rig.client("openssl_verifies_what_the_card_signs_through_pcscd"));
+    let Some(rig) = Rig::for_test(PIN, &[]) else {
+        return;
+    };
+    let said = output_of(client(
+        &rig,
+        "openssl_verifies_what_the_card_signs_through_pcscd",
+    ));
     for line in said.lines().filter(|line| line.contains("through pcscd:")) {
         println!("{line}");
     }
-    let message = rig.folder.path().join("message");
+    let message = rig.folder().join("message");
     std::fs::write(&message, "signed by a card").unwrap();
     for curve in Curve::ALL {
-        let file = |extension| rig.folder.path().join(format!("{curve}.{extension}"));
+        let file = |extension| rig.folder().join(format!("{curve}.{extension}"));
         let verified = Command::new("openssl")
             .args(["dgst", "-sha256", "-keyform", "DER", "-verify"])
             .arg(file("key"))
@@ -221,13 +199,16 @@ fn a_card_that_leaves_mid_apdu_is_an_error_to_the_client_and_can_come_back() {
         assert_eq!(terminal.challenge(8).len(), 8);
         return;
     }
-    let Some(mut rig) = rig(&[]) else { return };
-    let mut client =
-        rig.client("a_card_that_leaves_mid_apdu_is_an_error_to_the_client_and_can_come_back");
+    let Some(mut rig) = Rig::for_test(PIN, &[]) else {
+        return;
+    };
+    let mut client = client(
+        &rig,
+        "a_card_that_leaves_mid_apdu_is_an_error_to_the_client_and_can_come_back",
+    );
     let mut said = BufReader::new(client.stdout.take().unwrap());
     heard(&mut said, "ready");
-    rig.card.tell("fault removal-mid-apdu@1").unwrap();
-    rig.card.until(DONE).unwrap();
+    rig.card.order("fault removal-mid-apdu@1").unwrap();
     go_on(&mut client);
     heard(&mut said, "gone");
     rig.card.until("out of the reader").unwrap();
@@ -249,19 +230,19 @@ fn a_card_that_does_not_answer_does_so_when_told() {
         println!("answered");
         return;
     }
-    let Some(mut rig) = rig(&[]) else { return };
-    let mut client = rig.client("a_card_that_does_not_answer_does_so_when_told");
+    let Some(mut rig) = Rig::for_test(PIN, &[]) else {
+        return;
+    };
+    let mut client = client(&rig, "a_card_that_does_not_answer_does_so_when_told");
     let mut said = BufReader::new(client.stdout.take().unwrap());
     heard(&mut said, "ready");
-    rig.card.tell("fault no-answer@1").unwrap();
-    rig.card.until(DONE).unwrap();
+    rig.card.order("fault no-answer@1").unwrap();
     go_on(&mut client);
     // Until there is something to answer, telling so does nothing; the client ends by the answer only.
     let deadline = Instant::now() + PATIENCE;
     while client.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "no answer");
-        rig.card.tell("answer").unwrap();
-        rig.card.until(DONE).unwrap();
+        rig.card.order("answer").unwrap();
         thread::sleep(Duration::from_millis(20));
     }
     heard(&mut said, "answered");
@@ -291,7 +272,7 @@ fn heard(said: &mut impl BufRead, word: &str) {
 fn the_card_ends_with_its_reader() {
     let Some(Rig {
         pcscd, mut card, ..
-    }) = rig(&[])
+    }) = Rig::for_test(PIN, &[])
     else {
         return;
     };
@@ -304,24 +285,41 @@ fn the_card_ends_with_its_reader() {
     assert_eq!(status.unwrap().code(), Some(0));
 }
 
-/// A reader of our own, without pcscd: the protocol of vpcd from the other side.
-struct Reader(TcpStream);
+/// A reader of our own, without pcscd, and a card that keeps its state: the protocol of vpcd from the other side.
+struct Slot {
+    listener: TcpListener,
+    folder: TempDir,
+}
 
-impl Reader {
-    fn with_card(listener: &TcpListener, options: &[&str]) -> (Child, Self) {
+impl Slot {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pin"), PIN).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { listener, folder }
+    }
+
+    /// Starts the card and waits until it is in the reader.
+    fn insert(&self) -> (Child, Reader) {
+        let path = |name| self.folder.path().join(name);
         let child = Command::new(env!("CARGO_BIN_EXE_smgw-card"))
-            .args(["--reader", &listener.local_addr().unwrap().to_string()])
-            .args(options)
+            .arg("--reader")
+            .arg(self.listener.local_addr().unwrap().to_string())
+            .args(["--pin-file".into(), path("pin")])
+            .args(["--state".into(), path("card")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let (line, _) = listener.accept().unwrap();
+        let (line, _) = self.listener.accept().unwrap();
         line.set_read_timeout(Some(PATIENCE)).unwrap();
         line.set_nodelay(true).unwrap();
-        (child, Self(line))
+        (child, Reader(line))
     }
 }
+
+/// The line to a card in a [`Slot`].
+struct Reader(TcpStream);
 
 impl Line for Reader {
     fn send(&mut self, command: &[u8]) -> Option<Vec<u8>> {
@@ -340,21 +338,12 @@ const NUMBER: [u8; 2] = [0xc0, 0x11];
 
 #[test]
 fn a_killed_card_has_lost_nothing_it_acknowledged() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (state, pin) = (folder.path().join("card"), folder.path().join("pin"));
-    std::fs::write(&pin, PIN).unwrap();
-    let options = [
-        "--state",
-        state.to_str().unwrap(),
-        "--pin-file",
-        pin.to_str().unwrap(),
-    ];
+    let slot = Slot::new();
     let mut dice = Dice::new(4);
     let mut acknowledged = 0u32;
     let mut writes = 0;
     for _ in 0..20 {
-        let (mut child, reader) = Reader::with_card(&listener, &options);
+        let (mut child, reader) = slot.insert();
         let mut terminal = Terminal::new(reader);
         terminal.pace(PIN).unwrap();
         terminal.get(Instruction::SelectFile, &NUMBER);
@@ -400,18 +389,9 @@ fn a_killed_card_has_lost_nothing_it_acknowledged() {
 
 #[test]
 fn a_wrong_pin_is_counted_even_if_the_card_is_killed_at_once() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (state, pin) = (folder.path().join("card"), folder.path().join("pin"));
-    std::fs::write(&pin, PIN).unwrap();
-    let options = [
-        "--state",
-        state.to_str().unwrap(),
-        "--pin-file",
-        pin.to_str().unwrap(),
-    ];
+    let slot = Slot::new();
     for left in [0x63c2, 0x63c1, 0x63c0] {
-        let (mut child, reader) = Reader::with_card(&listener, &options);
+        let (mut child, reader) = slot.insert();
         assert_eq!(
             Terminal::new(reader).pace("0000000000"),
             Err(StatusWord(left))
@@ -419,7 +399,7 @@ fn a_wrong_pin_is_counted_even_if_the_card_is_killed_at_once() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let (mut child, reader) = Reader::with_card(&listener, &options);
+    let (mut child, reader) = slot.insert();
     assert_eq!(Terminal::new(reader).pace(PIN), Err(StatusWord(0x63c0)));
     // The reader has gone.
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -469,7 +449,7 @@ fn mistakes_are_told_with_what_to_do() {
 
 #[test]
 fn with_a_reader_of_its_own_it_says_how_to_find_it_and_leaves_nothing() {
-    if rig(&[]).is_none() {
+    if Rig::for_test(PIN, &[]).is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,52 +1,47 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The driver through a real pcscd with the emulated card in its reader: the suite, removal in the middle of a command,
-//! and a restart of pcscd.
+//! The driver through a real pcscd with the emulated card in its reader: the whole suite to the end of the card's life,
+//! removal in the middle of a command, and a restart of pcscd.
 //!
 //! libpcsclite takes pcscd's socket from the environment, so each test runs itself again in a child that has it set. The
 //! child asks for what happens to card and reader by lines on its standard output.
 
+// Each test file uses its part of it.
+#[allow(dead_code)]
+mod bench_card;
+
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use hsm_api::{Curve, Fault, KeyUsage, Pin, Reason, SecurityModule};
+use bench_card::{PIN, an_administrator, fixed_names};
+use hsm_api::{
+    Curve, Fault, Import, KeyId, KeyUsage, ModuleError, Pin, PublicKey, Reason, SecurityModule,
+};
 use hsm_card::{CardModule, CardOptions, PcscReader, readers};
-use hsm_card_emulator::pcscd::{Pcscd, READERS, StartError};
-use hsm_card_emulator::process::{CardProcess, DONE, program};
-use hsm_soft::SoftModule;
-use hsm_suite::{Effort, Names, Suite};
+use hsm_card_emulator::pcscd::READERS;
+use hsm_card_emulator::process::Rig;
+use hsm_soft::{PrivateKey, SoftModule};
+use hsm_suite::{Effort, Suite};
 
-const PIN: &str = "1234567890";
 const INSIDE: &str = "SMGW_TEST_CARD_INSIDE";
 /// What the child's requests begin with.
 const ASKS: &str = "please: ";
 
-/// Runs `inside` in a child whose PC/SC is an isolated one with a card in the first slot.
-fn with_card(test: &str, inside: impl FnOnce()) {
+/// Runs `inside` in a child whose PC/SC is an isolated one with a card in the first slot; `kept` says whether the card
+/// keeps its state when it is restarted.
+fn with_card(test: &str, kept: bool, inside: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }
-    let mut pcscd = match Pcscd::start() {
-        Ok(pcscd) => pcscd,
-        Err(StartError::Absent(why)) => return println!("SKIPPED: {why}"),
-        Err(error) => panic!("{error}"),
-    };
-    if program().is_none() {
-        return println!("SKIPPED: smgw-card is not built (cargo build -p hsm-card-emulator)");
-    }
     let folder = tempfile::tempdir().unwrap();
-    let pin = folder.path().join("pin");
-    std::fs::write(&pin, PIN).unwrap();
-    let options = [
-        "--pin-file".as_ref(),
-        pin.as_os_str(),
-        "--state".as_ref(),
-        folder.path().join("state").as_os_str(),
-    ]
-    .map(std::ffi::OsStr::to_owned);
-    let put_in = |pcscd: &Pcscd| CardProcess::start(pcscd, 0, &options).unwrap();
-    let mut card = put_in(&pcscd);
-    let (variable, socket) = pcscd.environment();
+    let state = folder.path().join("state");
+    let state = ["--state", state.to_str().unwrap()];
+    let options = if kept { &state[..] } else { &[] };
+    let Some(mut rig) = Rig::for_test(PIN, options) else {
+        return;
+    };
+    let (variable, socket) = rig.pcscd.environment();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
@@ -63,59 +58,113 @@ fn with_card(test: &str, inside: impl FnOnce()) {
             println!("{line}");
             continue;
         };
-        match wish {
-            "insert" => card.insert().unwrap(),
-            "remove" => card.remove().unwrap(),
-            "restart" => {
-                drop(card);
-                pcscd.restart().unwrap();
-                card = put_in(&pcscd);
-            }
-            other => {
-                card.tell(other).unwrap();
-                card.until(DONE).unwrap();
-            }
-        }
-        writeln!(answers, "done").unwrap();
+        let answer = match wish {
+            "insert" => rig.card.insert(),
+            "remove" => rig.card.remove(),
+            "restart" => rig.restart().map_err(std::io::Error::other),
+            order => rig.card.order(order),
+        };
+        let answer = answer.map_or_else(|why| why.to_string(), |()| DONE.to_owned());
+        writeln!(answers, "{answer}").unwrap();
     }
     assert!(child.wait().unwrap().success());
 }
 
-/// Asks the parent for something, and waits until it is so.
-fn please(wish: impl fmt::Display) {
+const DONE: &str = "done";
+
+/// Asks the parent for something, and waits until it is so or says why it is not.
+fn ask(wish: impl fmt::Display) -> Result<(), String> {
     println!("\n{ASKS}{wish}");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).unwrap();
-    assert_eq!(answer, "done\n");
+    match answer.trim_end() {
+        DONE => Ok(()),
+        why => Err(why.to_owned()),
+    }
+}
+
+fn please(wish: impl fmt::Display) {
+    ask(wish).unwrap();
+}
+
+/// The card's maker, who sits at the card's own terminal: no command brings a private key into it.
+struct Maker;
+
+impl Import for Maker {
+    fn import_key(
+        &self,
+        key: &KeyId,
+        curve: Curve,
+        usage: KeyUsage,
+        scalar: &[u8],
+    ) -> Result<PublicKey, ModuleError> {
+        let public = PrivateKey::from_bytes(curve, scalar)?.public_key().clone();
+        let usage = match usage {
+            KeyUsage::Sign => "sign",
+            KeyUsage::Agree => "agree",
+        };
+        let digits: String = scalar.iter().map(|byte| format!("{byte:02x}")).collect();
+        ask(format!("key {key} {curve} {usage} {digits}"))
+            .map_err(ModuleError::module)
+            .map(|()| public)
+    }
+}
+
+fn try_to_open(reader: &str, options: CardOptions) -> Result<CardModule, ModuleError> {
+    CardModule::open(Box::new(PcscReader::new(reader)), Pin::new(PIN), options)
 }
 
 fn open() -> CardModule {
-    let reader = PcscReader::new(READERS[0]);
-    CardModule::open(Box::new(reader), Pin::new(PIN), CardOptions::default()).unwrap()
+    try_to_open(READERS[0], CardOptions::default()).unwrap()
 }
 
+/// Everything: given private keys, all of Wycheproof, ten thousand agreements, the end of the card's life.
 #[test]
-fn card_passes_the_suite_through_pcscd() {
-    with_card("card_passes_the_suite_through_pcscd", || {
+fn card_passes_the_whole_suite_through_pcscd_to_the_end_of_its_life() {
+    let name = "card_passes_the_whole_suite_through_pcscd_to_the_end_of_its_life";
+    with_card(name, false, || {
         assert_eq!(readers().unwrap(), READERS);
-        let module = open();
+        let (public, administrator) = an_administrator();
+        open().trust_administrator(&public).unwrap();
+        let administrator = Some(administrator);
+        let options = CardOptions {
+            administrator,
+            ..CardOptions::default()
+        };
+        let module = try_to_open(READERS[0], options).unwrap();
+        let effort = Effort {
+            end_of_life: true,
+            ..Effort::FULL
+        };
         let suite = Suite {
             module: &module,
             oracle: &SoftModule::new(),
-            import: None,
-            names: &Names::default(),
-            effort: Effort::QUICK,
+            import: Some(&Maker),
+            names: &fixed_names(),
+            effort,
         };
-        let report = suite.run(|row| println!("{}: {}", row.name, row.outcome));
+        let mut begun = Instant::now();
+        let report = suite.run(|row| {
+            let took = begun.elapsed().as_secs_f64();
+            println!("{}: {} in {took:.1} s", row.name, row.outcome);
+            begun = Instant::now();
+        });
         assert!(report.passed(), "{report}");
-        assert!(report.checks() > 300, "{report}");
+        let not_run: Vec<_> = report.not_run().map(ToString::to_string).collect();
+        assert_eq!(not_run, Vec::<String>::new());
+        println!(
+            "{} checks, {} of them agreements in a row",
+            report.checks(),
+            effort.agreements
+        );
+        assert!(report.checks() > 9_000 + effort.agreements, "{report}");
     });
 }
 
 #[test]
 fn the_driver_comes_back_to_a_card_that_left_or_whose_service_was_restarted() {
     let name = "the_driver_comes_back_to_a_card_that_left_or_whose_service_was_restarted";
-    with_card(name, || {
+    with_card(name, true, || {
         let module = open();
         let (key, curve) = ("gw-tls".into(), Curve::BrainpoolP256r1);
         let public = module.generate_key(&key, curve, KeyUsage::Sign).unwrap();
@@ -143,12 +192,13 @@ fn the_driver_comes_back_to_a_card_that_left_or_whose_service_was_restarted() {
         works();
         please("fault wrong-mac@1");
         works();
-        let nowhere = PcscReader::new("no such reader");
-        let opened = CardModule::open(Box::new(nowhere), Pin::new(PIN), CardOptions::default());
-        assert_eq!(opened.unwrap_err().reason(), Reason::Gone);
         // The card is ours alone.
-        let reader = PcscReader::new(READERS[0]);
-        let second = CardModule::open(Box::new(reader), Pin::new(PIN), CardOptions::default());
-        assert_eq!(second.unwrap_err().reason(), Reason::NotAllowed);
+        for (reader, reason) in [
+            ("no such reader", Reason::Gone),
+            (READERS[0], Reason::NotAllowed),
+        ] {
+            let opened = try_to_open(reader, CardOptions::default());
+            assert_eq!(opened.unwrap_err().reason(), reason);
+        }
     });
 }

@@ -5,20 +5,10 @@
 #[allow(dead_code)]
 mod bench_card;
 
-use bench_card::Bench;
-use hsm_api::{Import, ObjectId};
+use bench_card::{Bench, fixed_names};
+use hsm_api::Import;
 use hsm_soft::SoftModule;
 use hsm_suite::{Effort, Names, Suite};
-
-/// The names with places of their own, into which the card's maker may put keys.
-fn fixed_names() -> Names {
-    Names {
-        sign: "gw-sig".into(),
-        agree: "gw-enc".into(),
-        certificate: ObjectId::certificate("gw-sig"),
-        data: ObjectId::data("configuration"),
-    }
-}
 
 fn run(bench: &Bench, names: &Names, import: Option<&dyn Import>, effort: Effort) -> usize {
     let module = bench.open_administered();
@@ -43,7 +33,7 @@ fn card_passes_the_suite_under_any_names_to_the_end_of_its_life() {
     run(&Bench::new(), &Names::default(), None, effort);
 }
 
-/// All of Wycheproof on five curves.
+/// All of Wycheproof on five curves; the ten thousand agreements run through pcscd.
 #[test]
 fn card_passes_the_suite_with_given_keys() {
     let bench = Bench::new();

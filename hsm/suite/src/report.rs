@@ -44,6 +44,12 @@ pub struct Row {
     pub outcome: Outcome,
 }
 
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:44} {}", self.name, self.outcome)
+    }
+}
+
 /// All parts of one run, in their order.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Report {
@@ -77,7 +83,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
-            writeln!(f, "{:44} {}", row.name, row.outcome)?;
+            writeln!(f, "{row}")?;
         }
         write!(f, "{} checks passed", self.checks())
     }

@@ -27,6 +27,12 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+/// The words of a verb of `hsm` on the token labelled "t".
+fn on_token<'a>(library: &'a str, verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let head = ["hsm", verb, "--module", library, "--token", "t"];
+    [&head[..], &["--pin-env", "SMGW_TEST_PIN"], more].concat()
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -39,27 +45,8 @@ fn a_token_is_provisioned_shown_and_used() {
         PIN,
         |library| {
             let library = library.to_str().expect("a path in ASCII");
-            let at = |verb: &'static str, more: &[&'static str]| {
-                let place = [
-                    "--module",
-                    library,
-                    "--token",
-                    "t",
-                    "--pin-env",
-                    "SMGW_TEST_PIN",
-                ];
-                let words: Vec<String> = ["hsm", verb]
-                    .iter()
-                    .chain(&place)
-                    .chain(more)
-                    .map(|word| (*word).to_owned())
-                    .collect();
-                words
-            };
-            let call = |verb, more: &[&'static str]| {
-                let words = at(verb, more);
-                json(&words.iter().map(String::as_str).collect::<Vec<_>>())
-            };
+            let at = |verb: &str, more: &[&str]| run(&on_token(library, verb, more));
+            let call = |verb, more: &[&str]| json(&on_token(library, verb, more));
             let first = call("provision", &["--key", "gw-tls", "--common-name", "a.smgw"]);
             let again = call("provision", &["--key", "gw-tls", "--common-name", "a.smgw"]);
             assert_eq!(first["point"], again["point"], "the key is kept");
@@ -68,8 +55,7 @@ fn a_token_is_provisioned_shown_and_used() {
             assert_eq!(info["keys"][0]["public-key"], first["point"]);
             assert_eq!(info["keys-stay-inside"], true);
             let digest = "ab".repeat(32);
-            let digest: &'static str = digest.leak();
-            let signed = call("sign", &["--key", "gw-tls", "--digest", digest]);
+            let signed = call("sign", &["--key", "gw-tls", "--digest", &digest]);
             assert_eq!(signed["signature"].as_str().expect("hex").len(), 128);
 
             let speed = call(
@@ -80,8 +66,7 @@ fn a_token_is_provisioned_shown_and_used() {
             let info = call("info", &["--format", "json"]);
             assert_eq!(info["keys"].as_array().expect("keys").len(), 1, "only ours");
 
-            let unknown = at("sign", &["--key", "gw-tsl", "--digest", digest]);
-            let output = run(&unknown.iter().map(String::as_str).collect::<Vec<_>>());
+            let output = at("sign", &["--key", "gw-tsl", "--digest", &digest]);
             assert_eq!(output.status.code(), Some(2), "{output:?}");
             assert!(stderr(&output).contains("hsm info"), "{output:?}");
         },
@@ -96,16 +81,7 @@ fn the_selftest_of_a_token_passes_and_leaves_nothing() {
         PIN,
         |library| {
             let library = library.to_str().expect("a path in ASCII");
-            let place = [
-                "--module",
-                library,
-                "--token",
-                "t",
-                "--pin-env",
-                "SMGW_TEST_PIN",
-            ];
-            let call =
-                |verb: &str, more: &[&str]| run(&[&["hsm", verb], &place[..], more].concat());
+            let call = |verb: &str, more: &[&str]| run(&on_token(library, verb, more));
             let output = call("selftest", &["--format", "json"]);
             assert!(output.status.success(), "{output:?}");
             let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `smgw-card`: the security module of TR-03109-2 as a virtual smartcard behind vpcd.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -20,7 +21,7 @@ use hsm_card_emulator::fault::{self, Planned};
 use hsm_card_emulator::latency::Latency;
 use hsm_card_emulator::pcscd::{PORTS, Pcscd, READERS};
 use hsm_card_emulator::play::{Action, Player};
-use hsm_card_emulator::process::{DONE, IN_READER, OUT_OF_READER};
+use hsm_card_emulator::process::{DONE, IN_READER, OUT_OF_READER, REFUSED};
 use hsm_card_emulator::randomness::{Random, System};
 use hsm_card_emulator::state::{Memory, State, StateFile, Volatile};
 
@@ -36,6 +37,8 @@ While it runs, lines on the standard input are carried out:
   remove          the card leaves the reader        insert          it comes back
   fault NAME[@N]  plans a fault (--list-faults)     heal            forgets all faults
   answer          gives the answer that no-answer kept back
+  key NAME CURVE sign|agree SCALAR
+                  puts a private key of a known value into the card, as its maker may and no command can; for tests
 
 It ends when the reader does. Exit codes: 0 the reader ended, 1 something failed, 2 usage.";
 
@@ -115,7 +118,9 @@ fn own_reader(arguments: &Arguments) -> Result<(), String> {
         READERS[0]
     );
     println!("export {name}={}", socket.display());
-    println!("# Ctrl-C ends both. Lines here: remove, insert, fault NAME[@N], heal, answer.");
+    println!(
+        "# Ctrl-C ends both. Lines here: remove, insert, fault NAME[@N], heal, answer, key NAME CURVE USAGE SCALAR."
+    );
     let status = pcscd
         .inside(own)
         .args(passed_on)
@@ -278,25 +283,31 @@ fn listen(desk: &Desk) {
                 }
                 say(DONE);
             }
-            ("fault", name) => match name.trim().parse::<Planned>() {
-                Ok(planned) => {
-                    desk.card.with(|card| card.plan(planned));
-                    say(DONE);
-                }
-                Err(error) => eprintln!("smgw-card: {error}"),
-            },
+            ("fault", name) => done(
+                (name.trim().parse::<Planned>())
+                    .map(|planned| desk.card.with(|card| card.plan(planned))),
+            ),
+            ("key", told) => done(desk.card.import_line(told).map(drop)),
             ("heal", "") => {
                 desk.card.with(Card::heal);
                 say(DONE);
             }
             ("", "") => {}
-            _ => eprintln!(
-                "smgw-card: there is no \"{line}\"; there are remove, insert, fault NAME[@N], heal, answer"
-            ),
+            (other, _) => done(Err(format!(
+                "there is no \"{other}\"; there are remove, insert, fault NAME[@N], heal, answer, key"
+            ))),
         }
     }
     desk.place().listened_to = false;
     desk.changed.notify_all();
+}
+
+/// Says how a line ended.
+fn done(outcome: Result<(), impl fmt::Display>) {
+    match outcome {
+        Ok(()) => say(DONE),
+        Err(why) => say(&format!("{REFUSED}{why}")),
+    }
 }
 
 /// One line for whoever waits; it may have gone.

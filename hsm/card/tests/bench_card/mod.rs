@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hsm_api::{KeyId, KeyUsage, Pin, SecurityModule};
+use hsm_api::{KeyId, KeyUsage, ObjectId, Pin, SecurityModule};
 use hsm_card::{
     Administrator, CardModule, CardOptions, CardProfile, CardTransport, InProcess, Signal,
     administrator,
@@ -14,6 +14,7 @@ use hsm_card_emulator::randomness::System;
 use hsm_card_emulator::state::{State, Volatile};
 use hsm_card_emulator::{Card, SharedCard};
 use hsm_soft::SoftModule;
+use hsm_suite::Names;
 
 /// The card's PIN.
 pub const PIN: &str = "1234567890";
@@ -152,4 +153,14 @@ pub fn an_administrator() -> (hsm_api::PublicKey, Administrator) {
     let curve = hsm_api::Curve::BrainpoolP256r1;
     let public = module.generate_key(&key, curve, KeyUsage::Sign).unwrap();
     (public, administrator(Arc::new(module), key))
+}
+
+/// The names with places of their own, into which the card's maker may put keys.
+pub fn fixed_names() -> Names {
+    Names {
+        sign: "gw-sig".into(),
+        agree: "gw-enc".into(),
+        certificate: ObjectId::certificate("gw-sig"),
+        data: ObjectId::data("configuration"),
+    }
 }

@@ -9,20 +9,29 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hsm_api::{Curve, SecurityModule};
-use hsm_pkcs11::softhsm::in_child;
+use hsm_card::{CardOptions, CardTransport, PcscReader};
+use hsm_card_emulator::pcscd::{READERS, SOCKET_VARIABLE};
+use hsm_card_emulator::process::Rig;
+use hsm_card_emulator::randomness::System;
+use hsm_pkcs11::softhsm::in_child_with;
 use hsm_soft::SoftModule;
 use hsm_tls::{PinnedPeers, TlsProfile, client_config, server_config};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, CommonState, ProtocolVersion, ServerConnection};
 
-use crate::party::{PIN, Party, card, token};
+use crate::party::{PIN, Party, line_to, new_card, open_card, token};
 use crate::peer::{Foreign, Python, accept, connect, curve_name, listen, openssl_present};
 
-/// The back-ends of the matrix; `library` is the token's.
+/// The back-ends of the matrix; `library` is the token's. The card is behind pcscd if the machine can run one.
 fn back_ends(library: &Path) -> Vec<(&'static str, Arc<dyn SecurityModule>)> {
+    let card: Box<dyn CardTransport> = match std::env::var_os(SOCKET_VARIABLE) {
+        Some(_) => Box::new(PcscReader::new(READERS[0])),
+        None => line_to(&new_card(System)),
+    };
+    let card = open_card(card, CardOptions::default());
     vec![
         ("softhsm2", token(library)),
-        ("card", card()),
+        ("card", Arc::new(card)),
         ("soft", Arc::new(SoftModule::new())),
     ]
 }
@@ -344,7 +353,12 @@ fn tls13(
 #[test]
 fn every_role_group_suite_and_back_end() {
     let name = "matrix::every_role_group_suite_and_back_end";
-    in_child(name, &["t"], PIN, |library| {
+    let mut rig = None;
+    let environment = |_: &Path, _: &Path| {
+        rig = Rig::for_test(PIN, &[]);
+        rig.iter().map(|rig| rig.pcscd.environment()).collect()
+    };
+    in_child_with(name, &["t"], PIN, environment, |library| {
         if !openssl_present() {
             return;
         }
@@ -360,6 +374,9 @@ fn every_role_group_suite_and_back_end() {
         }
         let library = python.as_ref().map(|python| python.library.as_str());
         println!("{}{} rows, TLS 1.3 by {library:?}", table.text, table.rows);
+        for (back_end, module) in &modules {
+            println!("{back_end}: {}", module.capabilities().name);
+        }
         assert!(table.failed.is_empty(), "{}", table.failed.join("\n"));
         let versions = TLS12_SUITES.len() + python.map_or(0, |_| TLS13_SUITES.len());
         assert_eq!(table.rows, 2 * GROUPS.len() * versions * modules.len());

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hsm_api::{Curve, KeyId, KeyUsage, SecurityModule};
-use hsm_card::{CardModule, CardOptions, CardProfile, InProcess, Signal};
-use hsm_card_emulator::randomness::System;
+use hsm_card::{CardModule, CardOptions, CardProfile, CardTransport, InProcess, Signal};
+use hsm_card_emulator::randomness::Random;
 use hsm_card_emulator::state::{State, Volatile};
 use hsm_card_emulator::{Card, SharedCard};
 use hsm_pkcs11::{Pin, Pkcs11Config, Pkcs11Module, TokenSelector};
@@ -83,20 +83,29 @@ pub fn token(library: &Path) -> Arc<dyn SecurityModule> {
     Arc::new(module.unwrap())
 }
 
-/// A card of our own in this process, behind its driver: PACE and secure messaging are real, the reader is not.
-pub fn card() -> Arc<dyn SecurityModule> {
+/// A card of our own in this process.
+pub fn new_card(random: impl Random + 'static) -> SharedCard {
     let profile = CardProfile::tr03109_2_assumed();
     let state = State::fresh(&profile, "00", Pin::new(PIN));
-    let card = SharedCard::new(Card::new(profile, state, Volatile, System));
-    let transport = InProcess::new("card", move |signal: Signal<'_>| match signal {
+    SharedCard::new(Card::new(profile, state, Volatile, random))
+}
+
+/// The way to a card in this process.
+pub fn line_to(card: &SharedCard) -> Box<dyn CardTransport> {
+    let card = card.clone();
+    let line = move |signal: Signal<'_>| match signal {
         Signal::Reset => {
             card.reset();
             Some(Vec::new())
         }
         Signal::Command(command) => Some(card.transmit(command)),
-    });
-    let module = CardModule::open(Box::new(transport), Pin::new(PIN), CardOptions::default());
-    Arc::new(module.unwrap())
+    };
+    Box::new(InProcess::new("card in this process", line))
+}
+
+/// The driver of a card: PACE and secure messaging are real, wherever the card is.
+pub fn open_card(card: Box<dyn CardTransport>, options: CardOptions) -> CardModule {
+    CardModule::open(card, Pin::new(PIN), options).unwrap()
 }
 
 /// Both ends after a handshake attempt, with the first error of each.

@@ -27,8 +27,8 @@ pub enum CardCommand {
 
 const EXAMPLES: &str = "\
 Examples:
-  smgw-bench card apdu 00B0011C00
-      read EF.CardAccess of the card in the only reader
+  smgw-bench card apdu 00B09C0000
+      read EF.CardAccess of the only card in any reader
   smgw-bench card apdu --card Virtual --pace --pin-env SMGW_PIN 0084000010
       random bytes through secure messaging
   smgw-bench card apdu - < commands.txt
@@ -39,9 +39,9 @@ Exit code 100 when the card answers any of the commands with an error.";
 /// `card apdu`.
 #[derive(Args, Debug)]
 pub struct ApduArgs {
-    /// Name, or part of the name, of the reader; not needed when there is only one.
-    #[arg(long, value_name = "READER", default_value = "")]
-    pub card: String,
+    /// Name, or part of the name, of the reader; when only one reader holds a card, it is used.
+    #[arg(long, value_name = "READER")]
+    pub card: Option<String>,
     /// Command table of the card, if it is not the built-in one.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -69,7 +69,9 @@ fn apdu(arguments: &ApduArgs) -> Result<ExitCode, Failure> {
     let commands = commands(&arguments.commands)?;
     let profile = hsm_open::card_profile(arguments.profile.as_deref()).map_err(failed)?;
     let format = arguments.format;
-    let reader = Box::new(PcscReader::new(arguments.card.as_str()));
+    // Every name contains the empty one.
+    let wanted = arguments.card.clone().unwrap_or_default();
+    let reader = Box::new(PcscReader::new(wanted.as_str()));
     let print = move |record: &ApduRecord| match format {
         AnswerFormat::Table => print!("{}", text(record)),
         AnswerFormat::Json => println!("{}", line(record)),
@@ -77,7 +79,7 @@ fn apdu(arguments: &ApduArgs) -> Result<ExitCode, Failure> {
     let mut session = CardSession::new(reader, Arc::new(profile)).with_recorder(Arc::new(print));
     if arguments.pace {
         let place = Place::Card {
-            reader: arguments.card.clone(),
+            reader: wanted,
             profile: None,
         };
         let pin = arguments.pin.source(&place)?.read();
