@@ -21,8 +21,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 11] = [
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
     Tool {
         name: "softhsm2-util",
         package: "softhsm2",
@@ -88,6 +87,8 @@ const TOOLS: [Tool; 12] = [
         package: "qemu-system-arm",
         purpose: "is the microcontroller board that the firmware runs on where there is no hardware",
         present: || in_path("qemu-system-arm"),
+    },
+    Tool {
         name: "eac.h",
         package: "libeac-dev",
         purpose: "is the independent other side of PACE and secure messaging for the emulated card",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use probe_rs::config::Registry;
 use probe_rs::flashing::DownloadOptions;
+use probe_rs::probe::WireProtocol;
 use probe_rs::probe::list::Lister;
 use probe_rs::rtt::{self, Rtt, ScanRegion};
 use probe_rs::{Core, CoreDump, MemoryInterface, Permissions, Session};
@@ -433,7 +434,12 @@ impl Board {
     /// # Errors
     /// When probe or board fail, or the file cannot be written.
     pub fn core_dump(&mut self, path: &Path) -> Result<(), Error> {
-        let ranges = self.part.dumped.to_vec();
+        let ranges = self
+            .part
+            .dumped
+            .iter()
+            .map(|memory| memory.range())
+            .collect();
         let dump = self.on_core("dumping the core", |core| {
             core.halt(HALT)?;
             CoreDump::dump_core(core, ranges)
@@ -548,8 +554,11 @@ fn session(selector: &Selector, part: &Part) -> Result<Session, Error> {
     let target = registry.get_target_by_name(&name).map_err(unknown)?;
     // probe-rs panics in some places when a probe goes away while it attaches.
     let attached = panic::catch_unwind(AssertUnwindSafe(|| {
-        let probe = Lister::new()
+        let mut probe = Lister::new()
             .open(selector.to_probe_rs())
+            .map_err(|error| whole(&error))?;
+        probe
+            .select_protocol(WireProtocol::Swd)
             .map_err(|error| whole(&error))?;
         probe
             .attach_with_registry(target, Permissions::new(), &registry)

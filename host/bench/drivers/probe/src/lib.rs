@@ -18,7 +18,7 @@ pub use board::{Board, Error, Flashing};
 pub use image::{BuildId, Image, ImageError, Segment};
 pub use logs::{LogDecoder, LogLine};
 pub use part::{
-    Bit, Chip, Identity, MPS2_AN385, NRF52840_DK, NUCLEO_H743ZI, PARTS, Part, Partition,
+    Bit, Chip, Identity, MPS2_AN385, Memory, NRF52840_DK, NUCLEO_H743ZI, PARTS, Part, Partition,
 };
 pub use selector::{Attached, Selector, SelectorError, attached};
 pub use state::{BoardState, StateDir};

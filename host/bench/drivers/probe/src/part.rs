@@ -2,7 +2,6 @@
 //! What the bench knows of the boards it flashes: how probe-rs calls the chip, and how the chip tells that it is the one.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 /// Where probe-rs has the chip's memories and flash algorithms from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,6 +25,29 @@ pub struct Identity {
     pub value: u32,
 }
 
+/// A piece of a chip's memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Memory {
+    /// Its first address.
+    pub start: u64,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+impl Memory {
+    const fn kib(start: u64, kib: u64) -> Self {
+        Self {
+            start,
+            length: kib << 10,
+        }
+    }
+
+    /// Its addresses.
+    pub fn range(self) -> std::ops::Range<u64> {
+        self.start..self.start + self.length
+    }
+}
+
 /// A kind of board.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Part {
@@ -36,7 +58,7 @@ pub struct Part {
     /// What tells it from others; each must hold. With none, any chip that probe-rs attaches to is taken.
     pub identity: Cow<'static, [Identity]>,
     /// Memory that goes into a core dump.
-    pub dumped: Cow<'static, [Range<u64>]>,
+    pub dumped: Cow<'static, [Memory]>,
     /// Where the firmware keeps what it is told, when the bench can write it there.
     pub settings: Option<Partition>,
     /// Where the level of the relay's output can be read, when the chip tells it.
@@ -93,7 +115,7 @@ pub static MPS2_AN385: Part = Part {
             value: 0x4104_3850,
         },
     ]),
-    dumped: Cow::Borrowed(&[0x2000_0000..0x2040_0000]),
+    dumped: Cow::Borrowed(&[Memory::kib(0x2000_0000, 4096)]),
     settings: Some(Partition {
         address: 0x2100_0000,
         sectors: 32,
@@ -117,7 +139,7 @@ pub static NUCLEO_H743ZI: Part = Part {
         mask: 0xfff,
         value: 0x450,
     }]),
-    dumped: Cow::Borrowed(&[0x2000_0000..0x2002_0000, 0x2400_0000..0x2408_0000]),
+    dumped: Cow::Borrowed(&[Memory::kib(0x2000_0000, 128), Memory::kib(0x2400_0000, 512)]),
     settings: None,
     relay: None,
 };
@@ -132,7 +154,7 @@ pub static NRF52840_DK: Part = Part {
         mask: u32::MAX,
         value: 0x5_2840,
     }]),
-    dumped: Cow::Borrowed(&[0x2000_0000..0x2004_0000]),
+    dumped: Cow::Borrowed(&[Memory::kib(0x2000_0000, 256)]),
     settings: None,
     relay: None,
 };
@@ -153,7 +175,8 @@ mod tests {
                     registry.get_target_by_name(&part.name).unwrap()
                 }
             };
-            for range in part.dumped.iter() {
+            for memory in part.dumped.iter() {
+                let range = memory.range();
                 let holds = |region: &probe_rs::config::MemoryRegion| {
                     let whole = region.address_range();
                     whole.start <= range.start && range.end <= whole.end

@@ -24,6 +24,9 @@ use crate::Selector;
 /// What the probe calls itself.
 const NAME: &str = "smgw-bench virtual probe";
 
+/// SWD clock before a host sets one, in Hz.
+const CLOCK: u32 = 4_000_000;
+
 /// How long a new host waits for the one before it to leave.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
@@ -53,11 +56,7 @@ impl VirtualProbe {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
-        let target = Arc::new(Mutex::new(Target {
-            dap: Dap::new(CortexM::new(machine)),
-            line: Line::default(),
-            clock: 4_000_000,
-        }));
+        let target = Arc::new(Mutex::new(Target::new(machine)));
         let listening = Arc::clone(&shared);
         let listener = thread::Builder::new()
             .name("virtual probe".to_owned())
@@ -243,10 +242,7 @@ fn serve<M: Machine>(
             let answer = match framer.push(*byte) {
                 None => continue,
                 Some(Err(refusal)) => Answer::Refused(refusal),
-                Some(Ok(command)) => match Command::parse(&command) {
-                    Ok(command) => target.carry_out(command),
-                    Err(refusal) => Answer::Refused(refusal),
-                },
+                Some(Ok(command)) => target.answer(&command),
             };
             host.write_all(&answer.encode())?;
             shared.answered();
@@ -260,17 +256,30 @@ fn serve<M: Machine>(
     }
 }
 
-/// What hangs on the probe.
+/// What hangs on the probe: the line, the port and the core behind it.
 #[derive(Debug)]
-struct Target<M> {
+pub struct Target<M> {
     dap: Dap<M>,
     line: Line,
     clock: u32,
 }
 
 impl<M: Machine> Target<M> {
-    fn carry_out(&mut self, command: Command) -> Answer {
-        self.attempt(command).unwrap_or(Answer::Failed)
+    /// A target whose machine is stopped at power-up.
+    pub fn new(machine: M) -> Self {
+        Self {
+            dap: Dap::new(CortexM::new(machine)),
+            line: Line::default(),
+            clock: CLOCK,
+        }
+    }
+
+    /// Carries out a command, given without its marks.
+    pub fn answer(&mut self, command: &[u8]) -> Answer {
+        match Command::parse(command) {
+            Ok(command) => self.attempt(command).unwrap_or(Answer::Failed),
+            Err(refusal) => Answer::Refused(refusal),
+        }
     }
 
     fn attempt(&mut self, command: Command) -> io::Result<Answer> {
