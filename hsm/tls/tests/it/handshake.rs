@@ -212,3 +212,33 @@ fn module_closes_with_its_last_configuration() {
     assert!(provider.secure_random.fill(&mut [0; 8]).is_err());
     assert!(provider.kx_groups[0].start().is_err());
 }
+
+/// Hashing, key derivation and records in Rust alone against those of *ring*: every suite, either side.
+#[test]
+fn portable_suites_speak_with_ring() {
+    let (gateway, device) = (Party::soft("gateway.example"), Party::soft("cls"));
+    for suite in TlsProfile::cls_client().with_cbc().suites() {
+        let client = TlsProfile::cls_client().with_cbc().only_suite(suite);
+        let server = TlsProfile::smgw_cls_server().with_cbc().only_suite(suite);
+        for (client, server) in [
+            (client.clone().portable(), server.clone()),
+            (client, server.portable()),
+        ] {
+            let mut ends = Ends::connect(
+                device.client(&client, &gateway),
+                gateway.server(&server, &device),
+            );
+            ends.assert_connected();
+            for len in [1, 15, 16, 17, 1_000, 16_384, 20_000] {
+                let data = vec![len as u8; len];
+                ends.client.writer().write_all(&data).unwrap();
+                ends.server.writer().write_all(&data).unwrap();
+                ends.pump();
+                let (mut there, mut back) = (vec![0; len], vec![0; len]);
+                ends.server.reader().read_exact(&mut there).unwrap();
+                ends.client.reader().read_exact(&mut back).unwrap();
+                assert_eq!((&there, &back), (&data, &data), "{suite:04x}");
+            }
+        }
+    }
+}
