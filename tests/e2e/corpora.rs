@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use bench_cases::gateway::{
     ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeterConfig, MeteringConfig,
-    ModuleConfig, StoreConfig, write_private,
+    ModuleConfig, ModulePlace, StoreConfig, TokenConfig, write_private,
 };
+use bench_cases::host::{Host, Local};
 use bench_cases::module_tool::{ModuleTool, TokenKey};
 use bench_cases::values::{ValueList, ValueLists};
 use bench_engine::Deadline;
@@ -275,14 +276,19 @@ fn through_the_gateway(meters: &[Replayed]) -> BTreeMap<String, Vec<ValueList>> 
     let launch = Launch {
         binary: program("smgw"),
         config: path("smgw.toml"),
+        files: Vec::new(),
         defect: None,
         environment,
         log: path("gateway.log"),
     };
     write_private(&launch.config, config.to_toml().as_bytes()).expect("own folder");
+    let process = Local::default()
+        .process(&config, &launch)
+        .expect("a program beside the bench");
     let gateway = Gateway::default();
+    let patience = Deadline::after(Duration::from_secs(30));
     let listening = gateway
-        .start(&launch, Deadline::after(Duration::from_secs(30)))
+        .start(process, &launch.log, patience)
         .unwrap_or_else(|error| panic!("{error}"));
     let certificate = hsm_pki::from_pem(&provisioned.certificate).expect("own certificate");
     let profile = hsm_tls::TlsProfile::han_client();
@@ -324,9 +330,11 @@ fn configuration(dir: &Path, library: PathBuf, meters: &[Replayed]) -> GatewayCo
         schema: "smgw.config/1",
         device_id: "esmb0012345678".into(),
         security_module: ModuleConfig {
-            module: library,
-            token_label: "smgw".into(),
-            pin_file: dir.join("pin"),
+            place: ModulePlace::Token(TokenConfig {
+                module: library,
+                token_label: "smgw".into(),
+                pin_file: dir.join("pin"),
+            }),
             key: "gw-tls".into(),
             certificate: dir.join("gateway.pem"),
         },

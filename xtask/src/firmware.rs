@@ -92,6 +92,15 @@ pub(crate) fn build(
     Ok(images)
 }
 
+/// The packages that know no board: their tests run on the host.
+pub(crate) fn applications(root: &Path) -> Result<Vec<String>, Failure> {
+    let packages = cargo::packages(&root.join("firmware"))?;
+    let boardless = packages
+        .into_iter()
+        .filter(|package| !package.directory.starts_with("boards/"));
+    Ok(boardless.map(|package| package.name).collect())
+}
+
 /// Where images are put, and tests look for them.
 pub(crate) fn directory(root: &Path) -> Result<PathBuf, Failure> {
     Ok(cargo::target_directory(root)?.join("firmware"))

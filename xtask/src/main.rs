@@ -13,6 +13,7 @@ mod rehearse;
 mod setup;
 mod sizes;
 mod sources;
+mod target;
 mod test;
 mod toolchain;
 mod workspace;
@@ -37,6 +38,8 @@ cargo xtask: what one does with this repository
       --sizes               say what the images take and compare with firmware/sizes.toml
       --update-sizes        write that file
       --no-install          do not install a missing compiler, name it and stop
+  cargo xtask target arm64  the gateway as the whole user space of a board: target/arm64/{smgw,Image,initramfs.cpio};
+                          rigs whose gateway is on the target qemu-arm64 boot it (--help tells more)
   cargo xtask card        put the emulated card into a virtual reader behind a pcscd of its own, isolated from the
                           machine's, print the variable by which clients find it, and wait; PIN and state are kept below
                           target/card; all arguments are passed on to `smgw-card` (--help, --latency typical, ...)
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&arguments),
         "card" => card::run(arguments),
         "firmware" => firmware::run(&arguments),
+        "target" => target::run(&arguments),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

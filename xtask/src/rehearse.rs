@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::setup::{self, Installing};
-use crate::{Failure, cargo, workspace};
+use crate::{Failure, cargo, target, workspace};
 
 /// The programs a rehearsal runs; the gateway with its seeded defects, so that `--defect` works.
 pub(crate) const BUILD: [&str; 9] = [
@@ -20,6 +20,9 @@ pub(crate) const BUILD: [&str; 9] = [
     "--features",
     "smgw/defects",
 ];
+
+/// What a rig file says of a gateway on an emulated board.
+const TARGET: &str = "\"qemu-arm64\"";
 
 #[derive(Debug, Eq, PartialEq)]
 struct Arguments {
@@ -43,6 +46,10 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<(), Failure> {
     }
     setup::run(arguments.installing)?;
     cargo::run(&root, &BUILD)?;
+    // The rig file is read by `smgw-bench`; a word of it is enough to know what has to be built.
+    if std::fs::read_to_string(&rig).is_ok_and(|text| text.contains(TARGET)) {
+        target::build(&root, arguments.installing)?;
+    }
     let report_dir = arguments
         .report_dir
         .map_or_else(|| root.join("runs"), |dir| here.join(dir));

@@ -21,7 +21,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     Tool {
         name: "softhsm2-util",
         package: "softhsm2",
@@ -100,13 +100,19 @@ const TOOLS: [Tool; 13] = [
         purpose: "lets the test's terminal be compiled with the former",
         present: || Path::new("/usr/include/openssl/evp.h").is_file(),
     },
+    Tool {
+        name: "sshd",
+        package: "openssh-server",
+        purpose: "stands for a board that is reached by ssh; tests start one of their own on the loopback interface",
+        present: || Path::new("/usr/sbin/sshd").is_file() && in_path("scp"),
+    },
 ];
 
 /// Keeps Debian's vpcd package from telling the machine's own pcscd of the virtual reader: that one would listen for
 /// cards on all addresses, ports 35963 and 35964. Ours is told by a configuration of its own.
 const WITHOUT_READER: &str = "Dpkg::Options::=--path-exclude=/etc/reader.conf.d/vpcd";
 
-fn in_path(program: &str) -> bool {
+pub(crate) fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test`: set up, build the programs, the protocol crates for a microcontroller and the firmware of all boards,
-//! run all tests, and check the rules of the house.
+//! `cargo xtask test`: set up, build the programs, the protocol crates for a microcontroller, the firmware of all
+//! boards and the gateway's board, run all tests, and check the rules of the house.
 //!
 //! A test that cannot run where it is prints one line `SKIPPED: reason` and returns. Such lines are collected from the
 //! output of passing tests and shown at the end, so that nothing is left out in silence.
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::setup::{self, Installing};
-use crate::{Failure, cargo, check, embedded, firmware, rehearse, sizes, workspace};
+use crate::{Failure, cargo, check, embedded, firmware, rehearse, sizes, target, workspace};
 
 /// Runs everything continuous integration checks.
 pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
@@ -22,8 +22,15 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     embedded::build(&root, installing)?;
     let images = firmware::build(&root, None, installing)?;
     sizes::compare(&root, &images)?;
+    target::build(&root, installing)?;
     cargo::run(&root, &rehearse::BUILD)?;
-    let outcome = tests(&root, python.as_deref())?;
+    let mut outcome = Outcome::default();
+    let applications = firmware::applications(&root)?;
+    let mut on_host = vec!["test", "--no-fail-fast"];
+    on_host.extend(applications.iter().flat_map(|name| ["-p", name]));
+    on_host.extend(["--", "--show-output"]);
+    tests(&root.join("firmware"), &on_host, None, &mut outcome)?;
+    tests(&root, &ALL_TESTS, python.as_deref(), &mut outcome)?;
     println!(
         "\ntest: {} passed, {} failed, {} skipped",
         outcome.passed,
@@ -33,14 +40,17 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     for skipped in &outcome.skipped {
         println!("test: {skipped}");
     }
-    match outcome.success {
-        true => Ok(()),
-        false => Err(Failure::new("tests failed")),
+    match outcome.failing {
+        false => Ok(()),
+        true => Err(Failure::new("tests failed")),
     }
 }
 
 /// Names the directory of firmware images to the tests that run them: `BOARD/NAME.elf`.
 const FIRMWARE_VARIABLE: &str = "SMGW_BENCH_FIRMWARE";
+
+/// Names the directory of the gateway's board to the tests that boot it.
+const BOARD_VARIABLE: &str = "SMGW_BENCH_ARM64";
 
 fn format(root: &Path) -> Result<(), Failure> {
     let available = cargo::command(root).args(["fmt", "--version"]).output();
@@ -54,28 +64,35 @@ fn format(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tests(root: &Path, python: Option<&Path>) -> Result<Outcome, Failure> {
-    let arguments = [
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--features",
-        "smgw/defects",
-        "--",
-        "--show-output",
-    ];
+const ALL_TESTS: [&str; 7] = [
+    "test",
+    "--workspace",
+    "--no-fail-fast",
+    "--features",
+    "smgw/defects",
+    "--",
+    "--show-output",
+];
+
+/// Runs the tests of a workspace and adds what they say.
+fn tests(
+    workspace: &Path,
+    arguments: &[&str],
+    python: Option<&Path>,
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
     println!("xtask: cargo {}", arguments.join(" "));
-    let mut command = cargo::command(root);
+    let mut command = cargo::command(workspace);
     if let Some(python) = python {
         command.env(setup::PYTHON_VARIABLE, python);
     }
     let mut child = command
-        .env(FIRMWARE_VARIABLE, firmware::directory(root)?)
+        .env(FIRMWARE_VARIABLE, firmware::directory(&workspace::root())?)
+        .env(BOARD_VARIABLE, target::directory(&workspace::root())?)
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| Failure::new(format!("cannot run cargo: {error}")))?;
-    let mut outcome = Outcome::default();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
@@ -87,14 +104,14 @@ fn tests(root: &Path, python: Option<&Path>) -> Result<Outcome, Failure> {
     let status = child
         .wait()
         .map_err(|error| Failure::new(format!("cargo went missing: {error}")))?;
-    outcome.success = status.success();
-    Ok(outcome)
+    outcome.failing |= !status.success();
+    Ok(())
 }
 
 /// What the tests said.
 #[derive(Debug, Default)]
 struct Outcome {
-    success: bool,
+    failing: bool,
     passed: u64,
     failed: u64,
     /// `SKIPPED: reason (test)`.

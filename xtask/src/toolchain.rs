@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds a compiler for a microcontroller: the toolchain's own target, rustup's, or Debian's compiler with its sources.
+//! Finds a compiler for a board: the toolchain's own target, rustup's, or Debian's compiler with its sources.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Compiler {
                 "the target {target} is missing; install it with: rustup target add {target}"
             )));
         }
-        println!("setup: the compiler lacks {target}, which the firmware is built for");
+        println!("setup: the compiler lacks {target}, which programs of boards are built for");
         let added = Command::new("rustup")
             .args(["target", "add", target])
             .status();
@@ -59,6 +59,17 @@ impl Compiler {
         target: &str,
         output: &Path,
     ) -> Result<Command, Failure> {
+        self.build_with(root, target, output, "core,alloc")
+    }
+
+    /// As [`Self::build`], for a target that has these libraries.
+    pub(crate) fn build_with(
+        self,
+        root: &Path,
+        target: &str,
+        output: &Path,
+        libraries: &str,
+    ) -> Result<Command, Failure> {
         let mut command = cargo::command(root);
         command.args(["build", "--target", target, "--target-dir"]);
         match self {
@@ -68,7 +79,7 @@ impl Compiler {
             Self::Debian => {
                 // A directory of its own: cargo would rebuild everything whenever the compiler changes.
                 command.arg(output.join("debian"));
-                command.arg("-Zbuild-std=core,alloc");
+                command.arg(format!("-Zbuild-std={libraries}"));
                 command.env("RUSTC", DEBIAN_RUSTC);
                 command.env("RUSTC_BOOTSTRAP", "1");
                 command.env("PATH", path_with(linker_directory()?)?);

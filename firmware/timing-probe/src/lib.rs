@@ -7,11 +7,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod hardware;
 mod line;
 mod protocol;
 mod stamps;
 mod ticks;
 
+pub use hardware::{EdgeQueue, PulseTrain};
 pub use line::{FrameError, Line, LineReader, MOST_BYTES};
 pub use protocol::{Command, Refusal, Reply};
 pub use stamps::{Stamp, Stamps};

@@ -4,22 +4,30 @@
 //! The only place that knows all back-ends; gateway and commands know [`Place`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+#[cfg(feature = "card")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hsm_api::guarded::Limits;
 use hsm_api::traced::TraceSink;
-use hsm_api::{Checked, Guarded, ModuleError, PinSource, Reason, SecurityModule, Traced};
+use hsm_api::{Checked, Guarded, ModuleError, PinSource, SecurityModule, Traced};
+#[cfg(feature = "card")]
 use hsm_card::{CardModule, CardOptions, CardProfile, PcscReader};
+use hsm_link::{LinkModule, Patience, Secret};
+#[cfg(feature = "pkcs11")]
 use hsm_pkcs11::{Pkcs11Config, Pkcs11Module, PointEncoding, Quirks, TokenInfo};
 use hsm_soft::SoftModule;
 
+#[cfg(feature = "pkcs11")]
 pub use hsm_pkcs11::TokenSelector;
 
 /// Where a security module is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Place {
     /// A token behind a PKCS#11 library.
+    #[cfg(feature = "pkcs11")]
     Pkcs11 {
         /// The library of the token's maker.
         library: PathBuf,
@@ -27,11 +35,19 @@ pub enum Place {
         token: TokenSelector,
     },
     /// A smartcard of TR-03109-2 in a PC/SC reader.
+    #[cfg(feature = "card")]
     Card {
         /// The reader's name, or a part of it that no other has.
         reader: String,
         /// The card's command table; `None` takes the built-in one.
         profile: Option<PathBuf>,
+    },
+    /// The other end of a link, which knows the PIN.
+    Link {
+        /// Where it is served.
+        address: SocketAddr,
+        /// File of the secret both ends share.
+        secret: PathBuf,
     },
     /// This process's memory: empty at first, gone at the end.
     Soft,
@@ -40,8 +56,11 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(feature = "pkcs11")]
             Self::Pkcs11 { token, .. } => write!(f, "{token}"),
+            #[cfg(feature = "card")]
             Self::Card { reader, .. } => write!(f, "card in reader {reader}"),
+            Self::Link { address, .. } => write!(f, "link to {address}"),
             Self::Soft => f.write_str("software"),
         }
     }
@@ -58,7 +77,10 @@ impl Place {
         pin: &PinSource,
         sessions: Option<usize>,
     ) -> Result<Arc<dyn SecurityModule>, ModuleError> {
+        // Not every kind of module asks for them, and a program may know only such.
+        let _ = (pin, sessions);
         match self {
+            #[cfg(feature = "pkcs11")]
             Self::Pkcs11 { library, token } => {
                 let usual = Pkcs11Config::new(library, token.clone(), pin.clone());
                 let module = Pkcs11Module::open(Pkcs11Config {
@@ -67,6 +89,7 @@ impl Place {
                 })?;
                 Ok(Arc::new(module))
             }
+            #[cfg(feature = "card")]
             Self::Card { reader, profile } => {
                 let profile = card_profile(profile.as_deref())?;
                 let pin = pin
@@ -78,6 +101,11 @@ impl Place {
                 };
                 let reader = Box::new(PcscReader::new(reader.as_str()));
                 Ok(Arc::new(CardModule::open(reader, pin, options)?))
+            }
+            Self::Link { address, secret } => {
+                let secret = Secret::read_file(secret)?;
+                let module = LinkModule::connect(*address, secret, Patience::default())?;
+                Ok(Arc::new(module))
             }
             Self::Soft => Ok(Arc::new(SoftModule::new())),
         }
@@ -103,6 +131,7 @@ impl Place {
     /// As [`Self::open`], without those of the PIN.
     pub fn peculiarities(&self) -> Result<Vec<Peculiarity>, ModuleError> {
         match self {
+            #[cfg(feature = "pkcs11")]
             Self::Pkcs11 { library, token } => {
                 let tokens = hsm_pkcs11::tokens(library)?;
                 let named = tokens.iter().find(|info| match token {
@@ -111,6 +140,7 @@ impl Place {
                 });
                 Ok(named.map(of_token).unwrap_or_default())
             }
+            #[cfg(feature = "card")]
             Self::Card { profile, .. } => Ok(card_profile(profile.as_deref())?
                 .rows()
                 .into_iter()
@@ -120,11 +150,12 @@ impl Place {
                     source: format!("{}, {}", row.source, row.confidence),
                 })
                 .collect()),
-            Self::Soft => Ok(Vec::new()),
+            Self::Link { .. } | Self::Soft => Ok(Vec::new()),
         }
     }
 }
 
+#[cfg(feature = "pkcs11")]
 fn of_token(info: &TokenInfo) -> Vec<Peculiarity> {
     let quirks = Quirks::of(&info.manufacturer, &info.model);
     let source = if quirks == Quirks::default() {
@@ -161,12 +192,13 @@ fn of_token(info: &TokenInfo) -> Vec<Peculiarity> {
 ///
 /// # Errors
 /// [`hsm_api::Fault::Caller`] when the file cannot be read or is no such table.
+#[cfg(feature = "card")]
 pub fn card_profile(file: Option<&Path>) -> Result<CardProfile, ModuleError> {
     let Some(file) = file else {
         return Ok(CardProfile::tr03109_2_assumed());
     };
     let unusable = |why: &dyn fmt::Display| {
-        ModuleError::caller(format!("{}: {why}", file.display())).because(Reason::BadInput)
+        ModuleError::caller(format!("{}: {why}", file.display())).because(hsm_api::Reason::BadInput)
     };
     let text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
     CardProfile::parse(&text).map_err(|error| unusable(&error))
@@ -218,6 +250,28 @@ mod tests {
         assert_eq!(recorder.summary().count("soft", Operation::Verify), 0);
     }
 
+    #[test]
+    fn the_other_end_of_a_link_is_a_module_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let secret = Secret::generate().unwrap();
+        std::fs::write(&file, format!("{}\n", *secret.to_hex())).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let served = hsm_link::serve(listener, Arc::new(SoftModule::new()), secret).unwrap();
+        let place = Place::Link {
+            address: served.address(),
+            secret: file.clone(),
+        };
+        let module = place.open(&nowhere(), None).unwrap();
+        assert_eq!(module.capabilities().curves.len(), Curve::ALL.len());
+        std::fs::write(&file, "not a secret").unwrap();
+        assert_eq!(
+            place.open(&nowhere(), None).unwrap_err().fault(),
+            Fault::Caller
+        );
+    }
+
+    #[cfg(feature = "pkcs11")]
     #[test]
     fn who_is_at_fault_for_a_module_that_does_not_open() {
         let token = Place::Pkcs11 {

@@ -31,6 +31,27 @@ pub fn image(name: &str) -> Option<Image> {
     Some(Image::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
+/// RTT's control block: an identifier, numbers of channels up and down, and then the channels.
+const RTT_ID: u32 = 16;
+const RTT_HEADER: u32 = 24;
+const RTT_CHANNEL: u32 = 24;
+
+/// Fields of an RTT channel, by address: where its buffer is, its size, where the writer and the reader are.
+struct Ring {
+    fields: [u32; 4],
+}
+
+const WRITTEN: usize = 2;
+const READ: usize = 3;
+
+impl Ring {
+    fn at(channel: u32) -> Self {
+        Self {
+            fields: [4, 8, 12, 16].map(|offset| channel + offset),
+        }
+    }
+}
+
 /// A board with power.
 #[derive(Debug)]
 pub struct Target {
@@ -66,10 +87,8 @@ impl Target {
 
     /// The word behind a symbol, read while the firmware runs.
     pub fn cell(&mut self, symbol: &str) -> u32 {
-        let mut bytes = [0; 4];
         let address = self.address(symbol);
-        self.controls.read(address, &mut bytes).expect("memory");
-        u32::from_le_bytes(bytes)
+        self.word(address)
     }
 
     /// Writes the word behind a symbol while the firmware runs.
@@ -96,6 +115,70 @@ impl Target {
     /// Reads memory while the firmware runs.
     pub fn read(&mut self, address: u32, into: &mut [u8]) {
         self.controls.read(address, into).expect("memory");
+    }
+
+    /// What the firmware has written to an up channel of RTT since the last time.
+    pub fn receive(&mut self, channel: u32) -> Vec<u8> {
+        let ring = Ring::at(self.rtt() + RTT_HEADER + channel * RTT_CHANNEL);
+        let [buffer, size, written, read] = ring.fields.map(|field| self.word(field));
+        let mut bytes = Vec::new();
+        let mut at = read;
+        while at != written {
+            let end = if at < written { written } else { size };
+            let mut part = vec![0; (end - at) as usize];
+            self.read(buffer + at, &mut part);
+            bytes.extend(part);
+            at = end % size;
+        }
+        self.set_word(ring.fields[READ], at);
+        bytes
+    }
+
+    /// Writes to a down channel of RTT, waiting for room while there is none.
+    pub fn send(&mut self, channel: u32, bytes: &[u8]) {
+        let block = self.rtt();
+        let up_channels = self.word(block + RTT_ID);
+        let ring = Ring::at(block + RTT_HEADER + (up_channels + channel) * RTT_CHANNEL);
+        let deadline = Instant::now() + PATIENCE;
+        for byte in bytes {
+            loop {
+                let [buffer, size, written, read] = ring.fields.map(|field| self.word(field));
+                if (written + 1) % size != read {
+                    self.controls
+                        .write(buffer + written, &[*byte])
+                        .expect("memory");
+                    self.set_word(ring.fields[WRITTEN], (written + 1) % size);
+                    break;
+                }
+                assert!(Instant::now() < deadline, "nobody reads channel {channel}");
+                thread::sleep(POLL);
+            }
+        }
+    }
+
+    /// Waits until the firmware has brought up RTT: the address of its control block.
+    fn rtt(&mut self) -> u32 {
+        let address = self.image.rtt().expect("the image has RTT");
+        let address = u32::try_from(address).expect("a 32-bit image");
+        let deadline = Instant::now() + PATIENCE;
+        let mut id = [0; 10];
+        while &id != b"SEGGER RTT" {
+            assert!(Instant::now() < deadline, "RTT does not come up");
+            self.read(address, &mut id);
+        }
+        address
+    }
+
+    fn word(&mut self, address: u32) -> u32 {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    fn set_word(&mut self, address: u32, word: u32) {
+        self.controls
+            .write(address, &word.to_le_bytes())
+            .expect("memory");
     }
 
     /// Kills the board.

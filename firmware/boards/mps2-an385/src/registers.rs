@@ -28,6 +28,7 @@ impl Registers {
 
     /// Sets the bits of `mask` to those of `bits`.
     pub(crate) fn modify(&self, offset: usize, mask: u32, bits: u32) {
-        self.write(offset, self.read(offset) & !mask | bits & mask);
+        // An interrupt may change other bits.
+        critical_section::with(|_| self.write(offset, self.read(offset) & !mask | bits & mask));
     }
 }

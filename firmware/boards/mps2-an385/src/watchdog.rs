@@ -4,7 +4,7 @@
 use cortex_m::peripheral::SCB;
 use cortex_m_rt::exception;
 
-use crate::clock::CORE_HERTZ;
+use crate::CORE_HERTZ;
 use crate::registers::Registers;
 
 const LOAD: usize = 0x000;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From a resolved rig to a live one: tokens, certificates, meters, EMT, gateway; each stage says what it does and whose fault a failure is.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -8,7 +10,8 @@ use std::time::Duration;
 
 use bench_engine::{Deadline, Interrupt};
 use bench_evidence::trace::Trace;
-use bench_rig::role::{Cls, ClsActor, GatewayActor};
+use bench_machine::{Images, Remote, TimeServer};
+use bench_rig::role::{Cls, ClsActor, GatewayActor, GatewayTarget};
 use bench_rig::{Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
 use bench_wire::Wire;
@@ -20,13 +23,14 @@ use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, User};
 use crate::boards::{self, Planned, RunningBoard};
 use crate::gateway::{
     ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeteringConfig, ModuleConfig,
-    ProxyProfile, StartError, StoreConfig, write_private,
+    ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
 };
+use crate::host::{Emulated, Host, Local, Ssh};
 use crate::meters::Meters;
 use crate::module_tool::{TokenSigner, sibling};
 use crate::runtime_dir::RuntimeDir;
 use crate::tap::{NetworkTap, WireTap};
-use crate::tokens::Tokens;
+use crate::tokens::{GATEWAY_KEY, Tokens};
 use crate::trouble::{BringUpError, During};
 
 /// What the rest of the bench provides for a bring-up.
@@ -140,6 +144,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
     say("starting the gateway")?;
     let files = Files {
         dir: runtime.path(),
+        written: RefCell::default(),
     };
     let profiles = [
         (&names.a, &parties.cls_a, emt.addr()),
@@ -155,11 +160,12 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         schema: "smgw.config/1",
         device_id,
         security_module: ModuleConfig {
+            place: ModulePlace::Token(tokens.gateway_token.clone()),
+            key: GATEWAY_KEY.to_owned(),
             certificate: files.pem("gateway", &provisioned.certificate)?,
-            ..tokens.gateway_module.clone()
         },
         store: StoreConfig {
-            path: runtime.path().join("values.sqlite"),
+            path: "values.sqlite".into(),
         },
         metering: MeteringConfig {
             registration_period: format!("{}ms", rig.metering.registration_period.0.as_millis()),
@@ -189,14 +195,17 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
     let launch = Launch {
         binary: gateway_binary(rig)?,
         config: runtime.path().join("smgw.toml"),
+        files: files.written.into_inner().into_iter().collect(),
         defect: around.defect.clone(),
         environment: tokens.gateway_environment.clone(),
         log: around.gateway_log.clone(),
     };
-    let mut gateway = GatewayRig {
+    let gateway = GatewayRig {
         process: Arc::new(Gateway::default()),
+        host: host(rig, around.clock, runtime.path()).during("preparing the gateway's machine")?,
         launch,
         config,
+        link: Mutex::default(),
         replaced_environment: tokens.replaced_environment.clone(),
         missing_environment: tokens.missing_environment.clone(),
         tracer: tracer(),
@@ -215,9 +224,6 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
                 cause: error.to_string(),
             },
         })?;
-    // Later starts take the same ports, so that a case knows where to look for a listener that must not be there.
-    gateway.config.han.listen = listening.han;
-    gateway.config.cls.listen = listening.cls;
 
     let boards = planned
         .into_iter()
@@ -277,24 +283,63 @@ fn gateway_id(rig: &Rig) -> Result<String, BringUpError> {
     Ok(gateway.device_id.to_string())
 }
 
+/// What an arm64 board boots and runs: the folder the environment names, or that beside the bench's own.
+fn board_folder() -> std::io::Result<PathBuf> {
+    match std::env::var_os(Images::VARIABLE) {
+        Some(folder) => Ok(folder.into()),
+        None => sibling("../arm64"),
+    }
+}
+
+/// The machine that the rig puts the gateway on.
+fn host(
+    rig: &Rig,
+    clock: &BenchClock,
+    runtime: &Path,
+) -> Result<Arc<dyn Host>, bench_machine::MachineError> {
+    let actor = rig.gateway.as_ref().map(|gateway| &gateway.actor);
+    let Some(GatewayActor::Ours { target, .. }) = actor else {
+        return Ok(Arc::new(Local::default()));
+    };
+    Ok(match target {
+        GatewayTarget::Local => Arc::new(Local::default()),
+        GatewayTarget::QemuArm64 => {
+            let clock = clock.clone();
+            let time = TimeServer::start(move || clock.utc_of(BenchClock::now()).0)?;
+            let images = Images::find(&board_folder()?)?;
+            Arc::new(Emulated::new(images, time, runtime.to_owned())?)
+        }
+        GatewayTarget::Ssh(destination) => Arc::new(Ssh::new(Remote::new(destination))?),
+    })
+}
+
+/// The program, unless a board boots it by itself.
 fn gateway_binary(rig: &Rig) -> Result<PathBuf, BringUpError> {
-    let named = rig
-        .gateway
-        .as_ref()
-        .and_then(|gateway| match &gateway.actor {
-            GatewayActor::Ours { binary } => binary.clone(),
-            GatewayActor::Device { .. } => None,
-        });
-    let binary = match named {
-        Some(binary) => binary,
-        None => sibling("smgw").during("finding the gateway program")?,
+    let actor = rig.gateway.as_ref().map(|gateway| &gateway.actor);
+    let (named, target) = match actor {
+        Some(GatewayActor::Ours { binary, target }) => (binary.clone(), target.clone()),
+        Some(GatewayActor::Device { .. }) | None => (None, GatewayTarget::Local),
+    };
+    let (binary, help) = match (named, target) {
+        (_, GatewayTarget::QemuArm64) => return Ok(PathBuf::new()),
+        (Some(binary), _) => (binary, "the rig file names it"),
+        (None, GatewayTarget::Local) => (
+            sibling("smgw").during("finding the gateway program")?,
+            "build it with `cargo build -p smgw --features defects`",
+        ),
+        (None, GatewayTarget::Ssh(_)) => (
+            board_folder()
+                .during("finding the gateway program")?
+                .join("smgw"),
+            "build it with `cargo xtask target arm64`, or name another in the rig file",
+        ),
     };
     if binary.is_file() {
         return Ok(binary);
     }
     Err(BringUpError::Missing {
         what: format!("the gateway program {}", binary.display()),
-        help: "build it with `cargo build -p smgw --features defects`".to_owned(),
+        help: help.to_owned(),
     })
 }
 
@@ -454,15 +499,17 @@ fn han(files: &Files<'_>, parties: &Parties) -> Result<HanConfig, BringUpError> 
     })
 }
 
-/// Certificates the gateway's configuration names.
+/// Certificates the gateway's configuration names; they lie beside it, wherever that is.
 struct Files<'a> {
     dir: &'a Path,
+    written: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Files<'_> {
     fn pem(&self, name: &str, pem: &str) -> Result<PathBuf, BringUpError> {
-        let path = self.dir.join(format!("{name}.pem"));
-        write_private(&path, pem.as_bytes()).during("writing a certificate")?;
-        Ok(path)
+        let file = PathBuf::from(format!("{name}.pem"));
+        write_private(&self.dir.join(&file), pem.as_bytes()).during("writing a certificate")?;
+        self.written.borrow_mut().insert(file.clone());
+        Ok(file)
     }
 }

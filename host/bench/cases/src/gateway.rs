@@ -10,16 +10,18 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bench_engine::{Deadline, Health, Trouble};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::host::Process;
 
 /// `smgw.config/1` as documented; written here, read by the gateway.
 #[derive(Clone, Debug, Serialize)]
@@ -48,22 +50,70 @@ impl GatewayConfig {
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("strings, numbers and lists are always representable")
     }
+
+    /// Has it listen on these addresses.
+    pub(crate) fn listen_on(&mut self, Listening { han, cls }: Listening) {
+        self.han.listen = han;
+        self.cls.listen = cls;
+    }
+
+    /// Addresses of the bench that the gateway connects to.
+    pub(crate) fn partners(&mut self) -> impl Iterator<Item = &mut SocketAddr> {
+        let link = match &mut self.security_module.place {
+            ModulePlace::Link(link) => Some(&mut link.address),
+            ModulePlace::Token(_) => None,
+        };
+        let profiles = self.cls.profile.iter_mut();
+        link.into_iter()
+            .chain(profiles.map(|profile| &mut profile.wan_peer_address))
+    }
 }
 
 /// `[security-module]`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModuleConfig {
+    /// Which module.
+    #[serde(flatten)]
+    pub place: ModulePlace,
+    /// Label of the private key.
+    pub key: String,
+    /// PEM certificate of that key.
+    pub certificate: PathBuf,
+}
+
+/// Which module.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum ModulePlace {
+    /// A token.
+    Token(TokenConfig),
+    /// The other end of a link.
+    Link(LinkConfig),
+}
+
+/// A token behind a PKCS#11 library.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TokenConfig {
     /// PKCS#11 library.
     pub module: PathBuf,
     /// Token label.
     pub token_label: String,
     /// File holding the PIN.
     pub pin_file: PathBuf,
-    /// Label of the private key.
-    pub key: String,
-    /// PEM certificate of that key.
-    pub certificate: PathBuf,
+}
+
+/// A module over a link.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkConfig {
+    /// Always `link`.
+    pub kind: &'static str,
+    /// Where it is served.
+    pub address: SocketAddr,
+    /// File of the shared secret.
+    pub secret_file: PathBuf,
 }
 
 /// `[store]`.
@@ -177,12 +227,36 @@ pub struct Launch {
     pub binary: PathBuf,
     /// The configuration file it is given.
     pub config: PathBuf,
+    /// Files it names, which lie beside it.
+    pub files: Vec<PathBuf>,
     /// Seeded defect, if any.
     pub defect: Option<String>,
     /// Environment variables on top of the bench's own.
     pub environment: Vec<(String, PathBuf)>,
     /// File its log is appended to.
     pub log: PathBuf,
+}
+
+impl Launch {
+    /// The configuration and then the files it names.
+    pub fn all_files(&self) -> impl Iterator<Item = PathBuf> {
+        let folder = self.config.parent().unwrap_or(Path::new("")).to_owned();
+        let named = self.files.clone().into_iter();
+        let named = named.map(move |file| folder.join(file));
+        std::iter::once(self.config.clone()).chain(named)
+    }
+}
+
+/// When a start of the gateway reached what, counted from the start of its process (an emulated board's kernel starts
+/// right then).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Milestones {
+    /// It listened.
+    pub ready: Option<Duration>,
+    /// It stored the first value of a meter.
+    pub first_value: Option<Duration>,
+    /// How long question and answer about the time travelled; its clock is not off by more than half of it.
+    pub clock_delay: Option<Duration>,
 }
 
 /// Why a gateway did not come up.
@@ -208,6 +282,9 @@ pub enum StartError {
     /// It ended instead of getting ready.
     #[error("the gateway ended before it was ready ({0}); it said: {1}")]
     Ended(ExitStatus, String),
+    /// The machine it is to run on cannot be used.
+    #[error("{0}")]
+    Host(String),
     /// The run is over; nothing is started any more.
     #[error("the run is over")]
     Over,
@@ -221,8 +298,10 @@ struct Running {
     child: Child,
     /// Closing it asks the gateway to end.
     stdin: Option<ChildStdin>,
-    /// Ends with the process; joined so that its last words are known.
-    log_reader: Option<JoinHandle<()>>,
+    /// What it is sent before.
+    farewell: &'static [u8],
+    /// End with the process; joined so that its last words are known.
+    readers: Vec<JoinHandle<()>>,
     listening: Listening,
 }
 
@@ -236,30 +315,73 @@ struct State {
 #[derive(Default)]
 pub struct Gateway {
     state: Mutex<State>,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
+    heard: Arc<Mutex<Heard>>,
     stopped_for_good: AtomicBool,
 }
 
+/// What the present or last process said.
+#[derive(Default)]
+struct Heard {
+    last_lines: VecDeque<String>,
+    /// Exit code of a gateway whose process is a machine's.
+    ended: Option<i32>,
+    milestones: Milestones,
+}
+
+impl Heard {
+    fn line(&mut self, line: &str, since: Duration) {
+        if let Ok(End { code, .. }) = serde_json::from_str(line) {
+            self.ended = Some(code);
+        }
+        let milestones = &mut self.milestones;
+        if line.contains("\"value kept\"") {
+            milestones.first_value.get_or_insert(since);
+        }
+        if line.contains("\"clock set\"") {
+            milestones.clock_delay = clock_delay(line);
+        }
+        if self.last_lines.len() == LAST_LINES {
+            self.last_lines.pop_front();
+        }
+        self.last_lines.push_back(line.to_owned());
+    }
+}
+
+/// A board's last line.
+#[derive(Deserialize)]
+struct End {
+    #[serde(rename = "event")]
+    _event: Ended,
+    code: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Ended {
+    Ended,
+}
+
+fn clock_delay(line: &str) -> Option<Duration> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let delay = line.get("fields")?.get("delay_us")?;
+    let micros = delay.as_u64().or_else(|| delay.as_str()?.parse().ok())?;
+    Some(Duration::from_micros(micros))
+}
+
 impl Gateway {
-    /// Starts the gateway and waits for its ready line.
-    pub fn start(&self, launch: &Launch, deadline: Deadline) -> Result<Listening, StartError> {
+    /// Starts the gateway as `process` and waits for its ready line.
+    pub fn start(
+        &self,
+        process: Process,
+        log: &Path,
+        deadline: Deadline,
+    ) -> Result<Listening, StartError> {
         if self.stopped_for_good.load(Ordering::SeqCst) {
             return Err(StartError::Over);
         }
         let patience = deadline.remaining();
-        let mut running = self.spawn(launch)?;
-        let (sender, ready) = mpsc::channel();
-        if let Some(stdout) = running.child.stdout.take() {
-            thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    if let Ok(listening) = serde_json::from_str::<Listening>(&line) {
-                        let _ = sender.send(listening);
-                    }
-                }
-            });
-        }
-        let outcome = ready.recv_timeout(patience);
-        match outcome {
+        let (mut running, ready) = self.spawn(process, log)?;
+        match ready.recv_timeout(patience) {
             Ok(listening) => {
                 running.listening = listening;
                 let mut state = self.lock();
@@ -268,12 +390,12 @@ impl Gateway {
                 Ok(listening)
             }
             Err(RecvTimeoutError::Timeout) => {
-                end(running, Duration::ZERO);
+                self.end(running, Duration::ZERO);
                 Err(StartError::NotReady(patience, self.last_words()))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 // Its output closed, so it is ending; the status follows at once.
-                let status = end(running, Duration::from_secs(2));
+                let status = self.end(running, Duration::from_secs(2));
                 Err(StartError::Ended(
                     status.unwrap_or_default(),
                     self.last_words(),
@@ -285,14 +407,26 @@ impl Gateway {
     /// Ends the gateway in good order; the process is gone when this returns.
     pub fn stop(&self) -> Option<ExitStatus> {
         let running = self.lock().running.take();
-        running.and_then(|running| end(running, Duration::from_secs(5)))
+        running.and_then(|running| self.end(running, GOOD_ORDER))
     }
 
     /// Ends the gateway at once, for good. Callable from any thread.
     pub fn kill(&self) {
         self.stopped_for_good.store(true, Ordering::SeqCst);
         if let Some(running) = self.lock().running.take() {
-            end(running, Duration::ZERO);
+            self.end(running, Duration::ZERO);
+        }
+    }
+
+    /// When the present or last start reached what.
+    pub fn milestones(&self) -> Milestones {
+        self.heard().milestones
+    }
+
+    /// The running gateway is reached elsewhere than it says.
+    pub fn reach(&self, listening: Listening) {
+        if let Some(running) = &mut self.lock().running {
+            running.listening = listening;
         }
     }
 
@@ -314,73 +448,105 @@ impl Gateway {
 
     /// The last lines of its log, joined.
     fn last_words(&self) -> String {
-        let kept = self
-            .last_lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let lines = kept
-            .iter()
-            .map(|line| line.trim())
-            .filter(|line| !line.is_empty());
-        lines.collect::<Vec<_>>().join(" ")
+        let heard = self.heard();
+        let lines = heard.last_lines.iter().map(|line| line.trim());
+        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        lines.join(" ")
     }
 
-    fn spawn(&self, launch: &Launch) -> Result<Running, StartError> {
-        let mut command = Command::new(&launch.binary);
-        command
-            .arg("--config")
-            .arg(&launch.config)
-            .arg("--supervised");
-        if let Some(defect) = &launch.defect {
-            command.arg("--defect").arg(defect);
-        }
-        for (name, value) in &launch.environment {
-            command.env(name, value);
-        }
+    /// Starts the process; its ready line comes through the channel, and everything else it says goes into its log.
+    fn spawn(
+        &self,
+        Process {
+            mut command,
+            farewell,
+        }: Process,
+        log: &Path,
+    ) -> Result<(Running, Receiver<Listening>), StartError> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut log = File::options()
+        let log = File::options()
             .create(true)
             .append(true)
-            .open(&launch.log)
+            .open(log)
             .map_err(|source| StartError::Write {
-                file: launch.log.clone(),
+                file: log.to_owned(),
                 source,
             })?;
-        let mut child = command.spawn().map_err(|source| StartError::Spawn {
-            binary: launch.binary.clone(),
-            source,
-        })?;
-        let mut log_reader = None;
-        if let Some(stderr) = child.stderr.take() {
-            let last_lines = Arc::clone(&self.last_lines);
-            log_reader = Some(thread::spawn(move || {
-                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    // A full disk must not stop the gateway by a blocked pipe.
-                    let _ = writeln!(log, "{line}");
-                    let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    if kept.len() == LAST_LINES {
-                        kept.pop_front();
+        *self.heard() = Heard::default();
+        let began = Instant::now();
+        let ear = Ear {
+            log: Arc::new(log),
+            heard: Arc::clone(&self.heard),
+            began,
+        };
+        let binary = PathBuf::from(command.get_program());
+        let (give_child, child) = mpsc::channel();
+        let (sender, ready) = mpsc::channel();
+        let listener = ear.clone();
+        // The thread that starts the process also reads it to its end: a machine may be bound to the life of that thread.
+        let output = thread::spawn(move || {
+            let mut child = match command.spawn() {
+                Ok(child) => child,
+                Err(error) => return drop(give_child.send(Err(error))),
+            };
+            let output = child.stdout.take();
+            let _ = give_child.send(Ok(child));
+            for line in output.into_iter().flat_map(lines) {
+                match serde_json::from_str::<Listening>(&line) {
+                    Ok(listening) => {
+                        listener.heard().milestones.ready = Some(began.elapsed());
+                        let _ = sender.send(listening);
                     }
-                    kept.push_back(line);
+                    Err(_) => listener.line(&line),
                 }
+            }
+        });
+        let gone = |_| Err(io::ErrorKind::Other.into());
+        let mut child = child
+            .recv()
+            .unwrap_or_else(gone)
+            .map_err(|source| StartError::Spawn { binary, source })?;
+        let mut readers = vec![output];
+        if let Some(errors) = child.stderr.take() {
+            readers.push(thread::spawn(move || {
+                lines(errors).for_each(|line| ear.line(&line));
             }));
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Ok(Running {
+        let running = Running {
             stdin: child.stdin.take(),
-            log_reader,
+            farewell,
+            readers,
             child,
             listening: Listening {
                 han: nowhere,
                 cls: nowhere,
             },
-        })
+        };
+        Ok((running, ready))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    /// Closes the standard input, waits `patience`, then kills; reaps the process in any case.
+    fn end(&self, mut running: Running, patience: Duration) -> Option<ExitStatus> {
+        let status = reap(&mut running, patience);
+        join(&mut running);
+        self.told().or(status)
+    }
+
+    /// What a gateway told of its end whose process is a machine's.
+    fn told(&self) -> Option<ExitStatus> {
+        let code = self.heard().ended;
+        code.map(|code| ExitStatus::from_raw(code << 8))
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -392,9 +558,8 @@ impl Health for Gateway {
             && let Some(running) = &mut state.running
             && let Ok(Some(status)) = running.child.try_wait()
         {
-            if let Some(reader) = running.log_reader.take() {
-                let _ = reader.join();
-            }
+            join(running);
+            let status = self.told().unwrap_or(status);
             state.trouble = Some(blame(status, &self.last_words()));
             state.running = None;
         }
@@ -429,17 +594,46 @@ fn blame(status: ExitStatus, last_words: &str) -> Trouble {
 /// Lines of its log that are kept to explain an unexpected end.
 const LAST_LINES: usize = 4;
 
-/// Closes the standard input, waits `patience`, then kills; reaps the process in any case.
-fn end(mut running: Running, patience: Duration) -> Option<ExitStatus> {
-    let status = reap(&mut running, patience);
-    if let Some(reader) = running.log_reader.take() {
+/// How long an end in good order may take; an emulated machine is slow.
+const GOOD_ORDER: Duration = Duration::from_secs(15);
+
+/// Where what a process says goes.
+#[derive(Clone)]
+struct Ear {
+    log: Arc<File>,
+    heard: Arc<Mutex<Heard>>,
+    began: Instant,
+}
+
+impl Ear {
+    fn line(&self, line: &str) {
+        // A full disk must not stop the gateway by a blocked pipe.
+        let _ = writeln!(&*self.log, "{line}");
+        self.heard().line(line, self.began.elapsed());
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines of whatever bytes; a console ends them with a carriage return too.
+fn lines(from: impl io::Read) -> impl Iterator<Item = String> {
+    let lines = BufReader::new(from).split(b'\n').map_while(Result::ok);
+    lines.map(|line| String::from_utf8_lossy(&line).trim_end().to_owned())
+}
+
+fn join(running: &mut Running) {
+    for reader in running.readers.drain(..) {
         let _ = reader.join();
     }
-    status
 }
 
 fn reap(running: &mut Running, patience: Duration) -> Option<ExitStatus> {
-    drop(running.stdin.take());
+    if let Some(mut stdin) = running.stdin.take() {
+        // Nobody may be reading any more.
+        let _ = stdin.write_all(running.farewell);
+    }
     let deadline = Deadline::after(patience);
     loop {
         match running.child.try_wait() {
@@ -489,19 +683,39 @@ mod tests {
     #[test]
     fn a_program_that_never_gets_ready_is_ended() {
         let dir = std::env::temp_dir();
-        let launch = Launch {
-            binary: "/bin/cat".into(),
-            config: "/dev/null".into(),
-            defect: None,
-            environment: Vec::new(),
-            log: dir.join(format!("bench-cases-{}.log", std::process::id())),
+        let log = dir.join(format!("bench-cases-{}.log", std::process::id()));
+        let mut command = std::process::Command::new("/bin/cat");
+        command.args(["--config", "/dev/null"]);
+        let process = Process {
+            command,
+            farewell: &[],
         };
         let gateway = Gateway::default();
         let error = gateway
-            .start(&launch, Deadline::after(Duration::from_secs(5)))
+            .start(process, &log, Deadline::after(Duration::from_secs(5)))
             .unwrap_err();
         assert!(matches!(error, StartError::Ended(..)), "{error}");
         assert_eq!(gateway.listening(), None);
-        let _ = std::fs::remove_file(launch.log);
+        let _ = std::fs::remove_file(log);
+    }
+
+    #[test]
+    fn what_a_board_says_is_understood() {
+        let mut heard = Heard::default();
+        let at = Duration::from_secs;
+        heard.line("[    0.1] Kernel panic", at(1));
+        heard.line(
+            r#"{"level":"INFO","fields":{"message":"clock set","offset_us":"-12","delay_us":"830"}}"#,
+            at(2),
+        );
+        heard.line(r#"{"fields":{"message":"value kept"}}"#, at(9));
+        heard.line(r#"{"fields":{"message":"value kept"}}"#, at(24));
+        assert_eq!(heard.ended, None);
+        heard.line(r#"{"event":"ended","code":108}"#, at(30));
+        assert_eq!(heard.ended, Some(108));
+        let milestones = heard.milestones;
+        assert_eq!(milestones.first_value, Some(at(9)));
+        assert_eq!(milestones.clock_delay, Some(Duration::from_micros(830)));
+        assert_eq!(heard.last_lines.len(), LAST_LINES);
     }
 }

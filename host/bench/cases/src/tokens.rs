@@ -8,14 +8,14 @@ use bench_rig::{Resource, Rig};
 use hsm_pkcs11::Pin;
 use hsm_pkcs11::softhsm::SoftHsmToken;
 
-use crate::gateway::{ModuleConfig, write_private};
+use crate::gateway::{TokenConfig, write_private};
 use crate::module_tool::{ModuleTool, Provisioned, TokenKey, TokenSigner, own_program};
 use crate::trouble::{BringUpError, During};
 
 /// The tokens of a run and how to reach them.
 pub(crate) struct Tokens {
-    /// The gateway's configuration of its module; the certificate is still to be named.
-    pub(crate) gateway_module: ModuleConfig,
+    /// The token that holds the gateway's key [`GATEWAY_KEY`].
+    pub(crate) gateway_token: TokenConfig,
     /// Environment under which the gateway finds its token.
     pub(crate) gateway_environment: Vec<(String, PathBuf)>,
     /// Environment under which a token of the same name holds another key.
@@ -25,7 +25,8 @@ pub(crate) struct Tokens {
     seal: TokenKey,
 }
 
-const GATEWAY_KEY: &str = "gw-tls";
+/// Name of the gateway's key in its token.
+pub(crate) const GATEWAY_KEY: &str = "gw-tls";
 const SEAL_KEY: &str = "smgw-bench-seal";
 
 impl Tokens {
@@ -80,7 +81,7 @@ impl Tokens {
         let (seal_conf, seal_pin) = make("seal", "smgw-bench")?;
         let replaced_environment = environment(replaced.conf());
         let tokens = Self {
-            gateway_module: module_config(module, label, &pin_file),
+            gateway_token: token_config(module, label, &pin_file),
             gateway_environment: environment(&conf),
             replaced_environment: replaced_environment.clone(),
             missing_environment: environment(&empty),
@@ -117,7 +118,7 @@ impl Tokens {
         let pin_file = dir.join("token.pin");
         write_private(&pin_file, pin.as_bytes()).during("writing a PIN file")?;
         Ok(Self {
-            gateway_module: module_config(module, label, &pin_file),
+            gateway_token: token_config(module, label, &pin_file),
             gateway_environment: Vec::new(),
             replaced_environment: Vec::new(),
             missing_environment: Vec::new(),
@@ -138,9 +139,9 @@ impl Tokens {
     ) -> Result<ModuleTool, BringUpError> {
         let program = own_program().during("finding this program")?;
         let at = TokenKey {
-            module: self.gateway_module.module.clone(),
-            token: self.gateway_module.token_label.clone(),
-            pin_file: self.gateway_module.pin_file.clone(),
+            module: self.gateway_token.module.clone(),
+            token: self.gateway_token.token_label.clone(),
+            pin_file: self.gateway_token.pin_file.clone(),
             key: key.to_owned(),
             environment,
         };
@@ -206,13 +207,11 @@ fn read_pin(source: &PinSource) -> Result<String, BringUpError> {
     }
 }
 
-fn module_config(module: &Path, label: &str, pin_file: &Path) -> ModuleConfig {
-    ModuleConfig {
+fn token_config(module: &Path, label: &str, pin_file: &Path) -> TokenConfig {
+    TokenConfig {
         module: module.to_owned(),
         token_label: label.to_owned(),
         pin_file: pin_file.to_owned(),
-        key: GATEWAY_KEY.to_owned(),
-        certificate: PathBuf::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::diagnostic::did_you_mean;
 use crate::resource::Resource;
 use crate::rig::Rig;
-use crate::role::{ClsActor, Meter, MeterActor, Protocol};
+use crate::role::{ClsActor, GatewayActor, GatewayTarget, Meter, MeterActor, Protocol};
 
 macro_rules! capabilities {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -120,6 +120,15 @@ impl Rig {
             .gateway
             .as_ref()
             .is_some_and(|gateway| gateway.is_ours());
+        let remote = self.gateway.as_ref().is_some_and(|gateway| {
+            matches!(
+                &gateway.actor,
+                GatewayActor::Ours {
+                    target: GatewayTarget::Ssh(_),
+                    ..
+                }
+            )
+        });
         let token = self
             .security_module
             .as_ref()
@@ -156,7 +165,9 @@ impl Rig {
                     .values()
                     .any(|m| matches!(m.actor, MeterActor::Profile { .. })),
                 Capability::Gateway => self.gateway.is_some(),
-                Capability::GatewayRestart | Capability::GatewayReceptions => ours,
+                Capability::GatewayRestart => ours,
+                // Its stamps mean something only where its clock is set by the bench's.
+                Capability::GatewayReceptions => ours && !remote,
                 Capability::SecurityModule => token.is_some(),
                 Capability::SecurityModuleTrace => {
                     ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))

@@ -14,8 +14,8 @@ use crate::resource::{PinSource, Resource};
 use crate::rig::{LockDirSetting, Metering, Rig, RigSection};
 use crate::role::{
     ActorName, BoardNetwork, Cls, ClsActor, ClsSection, Consumer, Emt, Gateway, GatewayActor,
-    GatewayActorName, GatewaySection, Identity, Meter, MeterActor, MeterActorName, MeterSection,
-    Protocol, SecurityModule, Technician,
+    GatewayActorName, GatewaySection, GatewayTarget, Identity, Meter, MeterActor, MeterActorName,
+    MeterSection, Protocol, SecurityModule, Technician,
 };
 use crate::sections::{self, Entry, Sections};
 
@@ -537,14 +537,24 @@ impl Resolver {
                             .problem_help(span, message, "no meaning here", help);
                     }
                 }
-                let binary = section.binary.map(|path| self.base.join(path.into_inner()));
-                GatewayActor::Ours { binary }
-            }
-            GatewayActorName::Device => {
-                if let Some(binary) = &section.binary {
-                    let message = "a real gateway has no `binary` here";
+                let target = section.target.map(Spanned::into_inner).unwrap_or_default();
+                if let (GatewayTarget::QemuArm64, Some(binary)) = (&target, &section.binary) {
+                    let message = "an emulated board boots what `cargo xtask target arm64` makes";
                     self.reader
                         .problem(binary.span(), message, "no meaning here");
+                }
+                let binary = section.binary.map(|path| self.base.join(path.into_inner()));
+                GatewayActor::Ours { binary, target }
+            }
+            GatewayActorName::Device => {
+                for (key, span) in [
+                    ("binary", section.binary.as_ref().map(Spanned::span)),
+                    ("target", section.target.as_ref().map(Spanned::span)),
+                ] {
+                    if let Some(span) = span {
+                        let message = format!("a real gateway has no `{key}` here");
+                        self.reader.problem(span, message, "no meaning here");
+                    }
                 }
                 let missing = [
                     ("resource", section.resource.is_none()),

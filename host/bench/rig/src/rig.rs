@@ -17,8 +17,8 @@ use crate::lock::LockKey;
 use crate::resolve;
 use crate::resource::{PinSource, PowerDriver, Resource};
 use crate::role::{
-    Cls, ClsActor, Consumer, Emt, Gateway, GatewayActor, Meter, MeterActor, Protocol,
-    SecurityModule, Technician,
+    Cls, ClsActor, Consumer, Emt, Gateway, GatewayActor, GatewayTarget, Meter, MeterActor,
+    Protocol, SecurityModule, Technician,
 };
 
 /// The schema this build reads.
@@ -211,7 +211,11 @@ impl Rig {
         }
         if let Some(gateway) = &self.gateway {
             let text = match &gateway.actor {
-                GatewayActor::Ours { .. } => "our reference gateway".to_owned(),
+                GatewayActor::Ours { target, .. } => match target {
+                    GatewayTarget::Local => "our reference gateway".to_owned(),
+                    GatewayTarget::QemuArm64 => "ours on an emulated arm64 board".to_owned(),
+                    GatewayTarget::Ssh(destination) => format!("ours on {destination}"),
+                },
                 GatewayActor::Device { resource, .. } => format!("device at {}", on(resource)),
             };
             roles.insert("gateway".to_owned(), text);

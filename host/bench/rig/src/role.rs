@@ -143,10 +143,12 @@ pub struct Gateway {
 /// Who plays the gateway.
 #[derive(Clone, Debug)]
 pub enum GatewayActor {
-    /// Our reference gateway as a child process.
+    /// Our reference gateway.
     Ours {
         /// The program; found beside the bench's own when not given.
         binary: Option<PathBuf>,
+        /// Where it runs.
+        target: GatewayTarget,
     },
     /// A real gateway.
     Device {
@@ -155,6 +157,19 @@ pub enum GatewayActor {
         /// Its certificate on HAN and CLS, to pin.
         certificate: PathBuf,
     },
+}
+
+/// Where our gateway runs.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayTarget {
+    /// As a child process of the bench.
+    #[default]
+    Local,
+    /// As the only program of an emulated 64-bit Arm board (`cargo xtask target arm64`).
+    QemuArm64,
+    /// On a Linux machine reached by ssh: `user@host`, or a name of the user's ssh configuration.
+    Ssh(String),
 }
 
 impl Gateway {
@@ -393,6 +408,9 @@ pub(crate) struct GatewaySection {
     /// Program of our gateway; found beside the bench's own when not given.
     #[schemars(with = "Option<PathBuf>")]
     pub(crate) binary: Option<Spanned<PathBuf>>,
+    /// Where our gateway runs: "local", "qemu-arm64" or { ssh = "user@host" }; local when not given.
+    #[schemars(with = "Option<GatewayTarget>")]
+    pub(crate) target: Option<Spanned<GatewayTarget>>,
     /// Network resource of a real gateway.
     #[schemars(with = "Option<String>")]
     pub(crate) resource: Option<Spanned<String>>,

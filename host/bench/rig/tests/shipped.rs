@@ -34,6 +34,28 @@ fn the_virtual_rig_can_do_everything_but_replay_profiles_and_boards() {
     assert_eq!(rig.metering.registration_period.0.as_secs(), 15);
 }
 
+/// The rig with the gateway on a board differs in that alone, so every case of the default rig runs on it.
+#[test]
+fn the_rig_with_a_board_can_do_the_same() {
+    let load = |name: &str| {
+        Rig::load(&rigs().join(name)).unwrap_or_else(|e| panic!("{:?}", miette::Report::new(e)))
+    };
+    let (default, board) = (load("virtual.toml"), load("virtual-arm64.toml"));
+    assert_eq!(board.capabilities(), default.capabilities());
+    assert_eq!(board.undrivable(), []);
+    let text = |name: &str| std::fs::read_to_string(rigs().join(name)).unwrap();
+    let below_head = |text: &str| {
+        let start = text.find("labels =").unwrap();
+        let role = text.find("# The device under test").unwrap();
+        let after = text.find("device-id = \"esmb").unwrap();
+        [&text[start..role], &text[after..]].concat()
+    };
+    assert_eq!(
+        below_head(&text("virtual-arm64.toml")),
+        below_head(&text("virtual.toml"))
+    );
+}
+
 #[test]
 fn the_reference_statement_answers() {
     let ics = Ics::load(&rigs().join("ics/reference.toml"))

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use hsm_api::PinSource;
-use hsm_open::{Place, TokenSelector};
+use hsm_api::{Pin, PinSource};
+use hsm_open::Place;
+#[cfg(feature = "pkcs11")]
+use hsm_open::TokenSelector;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Deserializer};
@@ -278,6 +280,10 @@ impl Resolver<'_> {
     fn security_module(&self, raw: RawSecurityModule) -> Result<SecurityModule, ConfigError> {
         let place = self.place(&raw)?;
         let pin = match (raw.pin_file, raw.pin_env, raw.pin_prompt) {
+            // The other end of a link knows the PIN; nobody asks for it here.
+            (None, None, false) if raw.kind == RawModuleKind::Link => {
+                PinSource::Given(Pin::new(""))
+            }
             (Some(file), None, false) => PinSource::File(self.beside(&file)),
             (None, Some(name), false) => PinSource::Env(name),
             (None, None, true) => PinSource::Prompt(place.to_string()),
@@ -296,42 +302,59 @@ impl Resolver<'_> {
     }
 
     fn place(&self, raw: &RawSecurityModule) -> Result<Place, ConfigError> {
-        let wrong = |what: &str| Err(self.meaning(&raw.key, what));
-        let RawSecurityModule {
-            kind,
-            module,
-            token_label,
-            token_serial,
-            reader,
-            profile,
-            ..
-        } = raw;
-        match (kind, module, reader) {
-            (RawModuleKind::Pkcs11, Some(library), None) if profile.is_none() => {
-                let token = match (token_label, token_serial) {
+        let wrong = |what: String| Err(self.meaning(&raw.key, what));
+        let given = [
+            ("module", raw.module.is_some()),
+            ("token-label", raw.token_label.is_some()),
+            ("token-serial", raw.token_serial.is_some()),
+            ("reader", raw.reader.is_some()),
+            ("profile", raw.profile.is_some()),
+            ("address", raw.address.is_some()),
+            ("secret-file", raw.secret_file.is_some()),
+            ("pin-file", raw.pin_file.is_some()),
+            ("pin-env", raw.pin_env.is_some()),
+            ("pin-prompt", raw.pin_prompt),
+        ];
+        let (kind, keys, needed) = raw.kind.keys();
+        for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+            if !keys.contains(key) {
+                return wrong(format!("{kind} needs {needed}; {key} is not for it"));
+            }
+        }
+        match (raw.kind, &raw.module, &raw.reader) {
+            #[cfg(feature = "pkcs11")]
+            (RawModuleKind::Pkcs11, Some(library), _) => {
+                let token = match (&raw.token_label, &raw.token_serial) {
                     (Some(label), None) => TokenSelector::Label(label.clone()),
                     (None, Some(serial)) => TokenSelector::Serial(serial.clone()),
-                    _ => return wrong("exactly one of token-label and token-serial is needed"),
+                    _ => {
+                        let what = "exactly one of token-label and token-serial is needed";
+                        return wrong(what.into());
+                    }
                 };
                 Ok(Place::Pkcs11 {
                     library: self.beside(library),
                     token,
                 })
             }
-            (RawModuleKind::Card, None, Some(reader))
-                if token_label.is_none() && token_serial.is_none() =>
-            {
-                Ok(Place::Card {
-                    reader: reader.clone(),
-                    profile: profile.as_deref().map(|file| self.beside(file)),
-                })
-            }
-            (RawModuleKind::Pkcs11, ..) => wrong(
-                "a pkcs11 module needs module and token-label or token-serial; reader and profile are for cards",
-            ),
-            (RawModuleKind::Card, ..) => {
-                wrong("a card needs reader; module, token-label and token-serial are for pkcs11")
-            }
+            #[cfg(feature = "card")]
+            (RawModuleKind::Card, _, Some(reader)) => Ok(Place::Card {
+                reader: reader.clone(),
+                profile: raw.profile.as_deref().map(|file| self.beside(file)),
+            }),
+            #[cfg(not(feature = "pkcs11"))]
+            (RawModuleKind::Pkcs11, ..) => wrong(format!("{kind} {NOT_BUILT_IN}")),
+            #[cfg(not(feature = "card"))]
+            (RawModuleKind::Card, ..) => wrong(format!("{kind} {NOT_BUILT_IN}")),
+            (RawModuleKind::Link, ..) => match (raw.address, &raw.secret_file) {
+                (Some(address), Some(secret)) => Ok(Place::Link {
+                    address,
+                    secret: self.beside(secret),
+                }),
+                _ => wrong(format!("{kind} needs {needed}")),
+            },
+            #[cfg(any(feature = "pkcs11", feature = "card"))]
+            _ => wrong(format!("{kind} needs {needed}")),
         }
     }
 
@@ -604,6 +627,8 @@ struct RawSecurityModule {
     token_serial: Option<String>,
     reader: Option<String>,
     profile: Option<PathBuf>,
+    address: Option<SocketAddr>,
+    secret_file: Option<PathBuf>,
     pin_file: Option<PathBuf>,
     pin_env: Option<String>,
     #[serde(default)]
@@ -613,12 +638,43 @@ struct RawSecurityModule {
     certificate: Spanned<PathBuf>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 enum RawModuleKind {
     #[default]
     Pkcs11,
     Card,
+    Link,
+}
+
+impl RawModuleKind {
+    /// What it is called, the keys that may be given for it, and those it needs, in words.
+    fn keys(self) -> (&'static str, &'static [&'static str], &'static str) {
+        match self {
+            Self::Pkcs11 => (
+                "a pkcs11 module",
+                &[
+                    "module",
+                    "token-label",
+                    "token-serial",
+                    "pin-file",
+                    "pin-env",
+                    "pin-prompt",
+                ],
+                "module and token-label or token-serial",
+            ),
+            Self::Card => (
+                "a card",
+                &["reader", "profile", "pin-file", "pin-env", "pin-prompt"],
+                "reader",
+            ),
+            Self::Link => (
+                "a link",
+                &["address", "secret-file"],
+                "address and secret-file",
+            ),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -698,6 +754,8 @@ struct RawProfile {
     connect_timeout: Option<Span>,
 }
 
+#[cfg(not(all(feature = "pkcs11", feature = "card")))]
+const NOT_BUILT_IN: &str = "is nothing this build of the gateway can drive";
 const SCHEMA: &str = "smgw.config/1";
 const DEFAULT_MODULE_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_POLL_LEAD: Duration = Duration::from_millis(100);

@@ -13,6 +13,7 @@ pub mod measuring;
 pub mod module;
 pub mod stop;
 pub mod store;
+pub mod target;
 pub mod tls;
 
 mod gateway;

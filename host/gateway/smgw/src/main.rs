@@ -36,17 +36,14 @@ fn defect(id: &str) -> Result<Defects, String> {
 }
 
 fn main() -> ExitCode {
+    if smgw::target::is_init() {
+        return smgw::target::as_init(start_log);
+    }
     let arguments = Arguments::parse();
     if arguments.list_defects {
         return list_defects();
     }
-    let filter =
-        EnvFilter::try_from_env("SMGW_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt()
-        .json()
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter)
-        .init();
+    start_log();
     let Some(path) = arguments.config else {
         return ExitCode::from(2);
     };
@@ -64,6 +61,16 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn start_log() {
+    let filter =
+        EnvFilter::try_from_env("SMGW_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    tracing_subscriber::fmt()
+        .json()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
 }
 
 fn list_defects() -> ExitCode {

@@ -221,7 +221,16 @@ fn errors_name_the_line_and_the_way_out() {
         (
             "[security-module]",
             "[security-module]\nreader = \"Virtual\"",
-            &["line 9", "are for cards"],
+            &["line 9", "reader is not for it"],
+        ),
+        (
+            "[security-module]",
+            "[security-module]\nkind = \"link\"",
+            &[
+                "line 9",
+                "a link needs address and secret-file",
+                "module is not for it",
+            ],
         ),
         (
             "smgw.config/1",
@@ -245,4 +254,27 @@ fn errors_name_the_line_and_the_way_out() {
             );
         }
     }
+}
+
+#[test]
+fn a_link_needs_no_pin() {
+    let folder = Folder::new();
+    let at = GOOD.find("module      =").unwrap();
+    let end = GOOD.find("key         =").unwrap();
+    let link = "kind = \"link\"\naddress = \"10.0.1.2:40123\"\nsecret-file = \"link.secret\"\n";
+    let text = [&GOOD[..at], link, &GOOD[end..]].concat();
+    let config = folder.load(&text).unwrap();
+    assert_eq!(
+        config.security_module.place,
+        hsm_open::Place::Link {
+            address: "10.0.1.2:40123".parse().unwrap(),
+            secret: folder.0.path().join("link.secret"),
+        }
+    );
+    let without = text.replace("secret-file = \"link.secret\"\n", "");
+    let error = folder.load(&without).unwrap_err();
+    assert!(
+        error.contains("a link needs address and secret-file"),
+        "{error}"
+    );
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use bench_probe::Image;
 use bench_probe::qemu::Network;
 use on_target::{Target, image};
 use smgw_flash_store::Store;
@@ -13,8 +14,9 @@ const ALLOWED: &str = "SMGW_TORTURE_ALLOWED";
 const DONE: &str = "SMGW_TORTURE_DONE";
 const FOUND: &str = "SMGW_TORTURE_FOUND";
 
-/// What the firmware says before it knows, and when what it found is no value.
-const UNKNOWN: u32 = u32::MAX;
+/// What the cell holds before the firmware knows, and what it says when it found no value or a broken one.
+const UNKNOWN: u32 = 0;
+const NOTHING: u32 = u32::MAX;
 const BROKEN: u32 = u32::MAX - 1;
 
 /// The partition, as the board divides it.
@@ -37,6 +39,16 @@ fn on_host(psram: &Path) -> u32 {
     })
 }
 
+/// Gives power: the board, and the number of the value that it finds; zero for none.
+fn start(image: &Image, psram: &Path) -> (Target, u32) {
+    let mut target = Target::start(image, Some(psram), Network::None);
+    match target.await_cell(FOUND, |found| found != UNKNOWN) {
+        BROKEN => panic!("a mix or an error"),
+        NOTHING => (target, 0),
+        number => (target, number),
+    }
+}
+
 #[test]
 fn settings_survive_a_power_cut_at_every_change() {
     let Some(image) = image("store-torture") else {
@@ -44,14 +56,8 @@ fn settings_survive_a_power_cut_at_every_change() {
     };
     let folder = tempfile::tempdir().expect("a directory");
     let psram = folder.path().join("psram");
-    let start = || {
-        let mut target = Target::start(&image, Some(&psram), Network::None);
-        let found = target.await_cell(FOUND, |found| found != UNKNOWN);
-        assert_ne!(found, BROKEN, "a mix or an error");
-        (target, found)
-    };
     // The value before is written in peace: there is an old one from here on.
-    let (mut target, found) = start();
+    let (mut target, found) = start(&image, &psram);
     assert_eq!(found, 0, "the fresh file holds nothing");
     target.set_cell(ALLOWED, CHANGES);
     target.await_cell(DONE, |done| done == CHANGES);
@@ -59,7 +65,7 @@ fn settings_survive_a_power_cut_at_every_change() {
     let mut held = 1;
     // From each start the next replacement goes one change further, over what the one before left torn.
     for changes in 0..=CHANGES {
-        let (mut target, found) = start();
+        let (mut target, found) = start(&image, &psram);
         assert_eq!(found, held, "after {changes} changes");
         assert_eq!(on_host(&psram), held, "after {changes} changes");
         target.set_cell(ALLOWED, changes);
@@ -71,7 +77,7 @@ fn settings_survive_a_power_cut_at_every_change() {
         assert_eq!(written, changes == CHANGES, "{changes} changes");
         held = now;
     }
-    let (target, found) = start();
+    let (target, found) = start(&image, &psram);
     assert_eq!(found, held);
     target.cut_power();
     assert_eq!(held, 2);
@@ -87,9 +93,7 @@ fn settings_survive_power_cuts_at_any_moment() {
     let psram = folder.path().join("psram");
     let mut before = 0;
     for round in 1..=10 {
-        let mut target = Target::start(&image, Some(&psram), Network::None);
-        let found = target.await_cell(FOUND, |found| found != UNKNOWN);
-        assert_ne!(found, BROKEN, "a mix or an error");
+        let (mut target, found) = start(&image, &psram);
         assert!(
             found >= before,
             "{found} in round {round}, but {before} was there"

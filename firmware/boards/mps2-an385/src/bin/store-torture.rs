@@ -23,14 +23,15 @@ static SMGW_TORTURE_ALLOWED: AtomicU32 = AtomicU32::new(0);
 #[used]
 static SMGW_TORTURE_DONE: AtomicU32 = AtomicU32::new(0);
 
-/// What the start found: [`UNKNOWN`], [`BROKEN`], [`NOTHING`] or a value's number.
+/// What the start found: [`UNKNOWN`], [`BROKEN`], [`NOTHING`] or a value's number, from one.
 #[unsafe(no_mangle)]
 #[used]
 static SMGW_TORTURE_FOUND: AtomicU32 = AtomicU32::new(UNKNOWN);
 
-const NOTHING: u32 = 0;
+/// What memory holds before anything runs, so that a host that looks early is not misled.
+const UNKNOWN: u32 = 0;
 const BROKEN: u32 = u32::MAX - 1;
-const UNKNOWN: u32 = u32::MAX;
+const NOTHING: u32 = u32::MAX;
 
 /// Bytes of a value: more than a chunk of the store, and no multiple of anything.
 const VALUE_BYTES: usize = 303;
@@ -80,23 +81,25 @@ fn main() -> ! {
         Err(_) => stop(),
     };
     let mut buffer = [0; 2 * VALUE_BYTES];
-    let mut number = match store.read(&mut buffer) {
+    let found = match store.read(&mut buffer) {
         Ok(Some(found)) => number_of(found),
         Ok(None) => NOTHING,
         Err(_) => BROKEN,
     };
-    defmt::info!("found value {}", number);
-    SMGW_TORTURE_FOUND.store(number, Ordering::SeqCst);
-    if number == BROKEN {
-        stop();
-    }
-    loop {
-        number += 1;
+    defmt::info!("found value {}", found);
+    SMGW_TORTURE_FOUND.store(found, Ordering::SeqCst);
+    let first = match found {
+        BROKEN => stop(),
+        NOTHING => 1,
+        number => number + 1,
+    };
+    for number in first.. {
         if store.replace(&value(number)).is_err() {
             stop();
         }
         defmt::info!("wrote value {}", number);
     }
+    stop()
 }
 
 /// The end: nothing here can fail but by a defect.

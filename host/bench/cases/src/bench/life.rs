@@ -6,13 +6,17 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bench_engine::{Ctx, Deadline, Stop, StopExt};
 use hsm_pkcs11::spy::Trace;
 
 use super::Bench;
-use crate::gateway::{Gateway, GatewayConfig, Launch, Listening, StartError, write_private};
+use crate::gateway::{
+    Gateway, GatewayConfig, Launch, LinkConfig, Listening, ModulePlace, StartError, write_private,
+};
+use crate::host::Host;
+use crate::module_link::ModuleLink;
 
 /// What is wrong with the security module at a start of the gateway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,10 +40,14 @@ impl fmt::Display for ModuleFault {
 pub struct GatewayRig {
     /// The reference gateway's process.
     pub process: Arc<Gateway>,
+    /// Where it runs.
+    pub host: Arc<dyn Host>,
     /// How it is started.
     pub launch: Launch,
-    /// What it is told.
+    /// What it is told, as the bench sees the world.
     pub config: GatewayConfig,
+    /// Its module, when it cannot reach the token itself.
+    pub(crate) link: Mutex<Option<ModuleLink>>,
     /// Environment that reaches the token under another name, for [`ModuleFault::Replaced`].
     pub replaced_environment: Vec<(String, PathBuf)>,
     /// Environment that reaches no token.
@@ -60,8 +68,53 @@ impl GatewayRig {
         launch: &Launch,
         deadline: Deadline,
     ) -> Result<Listening, StartError> {
-        write_private(&launch.config, config.to_toml().as_bytes())?;
-        self.process.start(launch, deadline)
+        let failed = |error: bench_machine::MachineError| StartError::Host(error.to_string());
+        let (mut config, mut launch) = (config.clone(), launch.clone());
+        self.link_module(&mut config, &mut launch)?;
+        let placed = self.host.placed(&config).map_err(failed)?;
+        write_private(&launch.config, placed.to_toml().as_bytes())?;
+        loop {
+            let process = self.host.process(&config, &launch).map_err(failed)?;
+            match self.process.start(process, &launch.log, deadline) {
+                Ok(listening) => {
+                    let reached = self.host.reached(listening);
+                    self.process.reach(reached);
+                    return Ok(reached);
+                }
+                Err(StartError::Ended(_, said))
+                    if self.host.may_succeed_later(&said) && !deadline.expired() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Serves the module to a gateway that cannot reach the token itself. What the environment says of the token it then
+    /// says to the module's end of the link.
+    fn link_module(
+        &self,
+        config: &mut GatewayConfig,
+        launch: &mut Launch,
+    ) -> Result<(), StartError> {
+        let ModulePlace::Token(token) = &config.security_module.place else {
+            return Ok(());
+        };
+        if self.host.has_tokens() {
+            return Ok(());
+        }
+        let mut held = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        // One module at a time: a token may take no second user.
+        drop(held.take());
+        let folder = launch.config.parent().unwrap_or(Path::new("."));
+        let link = ModuleLink::start(token, &launch.environment, folder)?;
+        let secret = PathBuf::from(link.secret.file_name().unwrap_or_default());
+        config.security_module.place = ModulePlace::Link(LinkConfig {
+            kind: "link",
+            address: link.address(),
+            secret_file: secret.clone(),
+        });
+        launch.files.push(secret);
+        *held = Some(link);
+        Ok(())
     }
 }
 
@@ -84,7 +137,10 @@ impl Bench {
         self.gateway.process.stop();
         let log = self.runtime.path().join("pkcs11-calls.log");
         let mut config = self.gateway.config.clone();
-        let library = std::mem::replace(&mut config.security_module.module, tracer);
+        let ModulePlace::Token(token) = &mut config.security_module.place else {
+            return Err(Stop::Rig("the gateway's module is no token".into()));
+        };
+        let library = std::mem::replace(&mut token.module, tracer);
         let mut launch = self.gateway.launch.clone();
         launch.environment.push(("PKCS11SPY".to_owned(), library));
         launch

@@ -178,6 +178,23 @@ impl Bench {
             PRE_EMPTION.as_secs_f64() * 1e3,
             Shape::Rectangular,
         );
+        let millis = |span: Duration| span.as_secs_f64() * 1e3;
+        let budget = match self.gateway.process.milestones().clock_delay {
+            Some(delay) => budget.with(
+                "setting the board's clock: half of the way there and back",
+                millis(delay / 2),
+                Shape::Rectangular,
+            ),
+            None => budget,
+        };
+        let budget = match self.gateway.host.emulated() {
+            true => budget.with(
+                "pre-emption of the emulator",
+                millis(PRE_EMPTION),
+                Shape::Rectangular,
+            ),
+            false => budget,
+        };
         Duration::from_secs_f64(budget.expanded() / 1e3)
     }
 
@@ -275,6 +292,28 @@ impl Bench {
 
     /// What the rig measured of itself, for the report.
     pub fn own_uncertainty(&self) -> Vec<Measurement> {
+        let mut figures = self.noise_figures();
+        let boot = self.gateway.process.milestones();
+        let milestones = [
+            ("gateway-start-to-ready", boot.ready),
+            ("gateway-start-to-first-value", boot.first_value),
+            ("gateway-clock-round-trip", boot.clock_delay),
+        ];
+        figures.extend(milestones.into_iter().filter_map(|(name, span)| {
+            Some(Measurement {
+                name: name.into(),
+                value: span?.as_secs_f64() * 1e3,
+                unit: "ms".into(),
+                limit: None,
+                uncertainty: None,
+                clock: Some("monotonic, host".into()),
+                n: None,
+            })
+        }));
+        figures
+    }
+
+    fn noise_figures(&self) -> Vec<Measurement> {
         self.noise
             .probes()
             .into_iter()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line of `hsm`: one way to name a module for all verbs, and the help that teaches it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -163,6 +164,21 @@ pub enum HsmCommand {
         /// 64 hex digits.
         #[arg(long, value_name = "HEX")]
         digest: String,
+    },
+    /// Serve a module over a link, to a gateway that cannot reach it; prints JSON {address} and serves until its input ends.
+    #[command(
+        after_help = "Example:\n  smgw-bench hsm serve --module /usr/lib/softhsm/libsofthsm2.so --token smgw --pin-file pin --secret-file link.secret\n\nThe secret is 64 random hex digits that the gateway's end has too."
+    )]
+    Serve {
+        /// Which module.
+        #[command(flatten)]
+        at: ModuleArgs,
+        /// File of the secret that both ends share.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+        /// Where to serve it.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
     },
     /// Hold certificates against the profiles of the smart metering PKI; asks no module.
     #[command(

@@ -10,11 +10,14 @@ mod selftest;
 mod speed;
 mod table;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use bench_cases::module_link::Serving;
 use bench_cases::module_tool::{Signed, hex, unhex};
 use bench_engine::ExitCode;
 use hsm_api::{Fault, KeyId, ModuleError, Reason};
+use hsm_link::Secret;
 use serde_json::json;
 
 pub use args::HsmCommand;
@@ -30,6 +33,11 @@ pub fn run(command: &HsmCommand) -> Result<ExitCode, Failure> {
         HsmCommand::Provision(arguments) => provision::run(arguments),
         HsmCommand::Bench(arguments) => speed::run(arguments),
         HsmCommand::Sign { at, key, digest } => sign(at, key, digest),
+        HsmCommand::Serve {
+            at,
+            secret_file,
+            listen,
+        } => serve(at, secret_file, *listen),
         HsmCommand::LintCert(arguments) => lint_cert::run(arguments),
         HsmCommand::Tokens { module } => tokens(module),
     }
@@ -65,6 +73,20 @@ fn sign(at: &ModuleArgs, key: &str, digest: &str) -> Result<ExitCode, Failure> {
     print_json_line(&Signed {
         signature: hex(&signature),
     })
+}
+
+fn serve(at: &ModuleArgs, secret_file: &Path, listen: SocketAddr) -> Result<ExitCode, Failure> {
+    let system =
+        |error: std::io::Error| Failure::new(ExitCode::Setup, format!("{listen}: {error}"));
+    let secret = Secret::read_file(secret_file).map_err(failed)?;
+    let module = at.open(None)?;
+    let listener = TcpListener::bind(listen).map_err(system)?;
+    let served = hsm_link::serve(listener, module, secret).map_err(system)?;
+    let address = served.address();
+    print_json_line(&Serving { address })?;
+    // Nothing is expected but the end.
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    Ok(ExitCode::Success)
 }
 
 /// What the module said, who is at fault, and what to do about it.

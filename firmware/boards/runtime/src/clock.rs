@@ -8,9 +8,6 @@ use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::exception;
 use critical_section::Mutex;
 
-/// Cycles of the core in a second.
-pub const CORE_HERTZ: u32 = 25_000_000;
-
 static MILLISECONDS: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
 
 /// A clock that runs.
@@ -18,9 +15,10 @@ static MILLISECONDS: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
 pub struct Clock(());
 
 impl Clock {
-    pub(crate) fn start(mut timer: SYST) -> Self {
+    /// Starts it on a core that runs at `hertz`.
+    pub fn start(mut timer: SYST, hertz: u32) -> Self {
         timer.set_clock_source(SystClkSource::Core);
-        timer.set_reload(CORE_HERTZ / 1000 - 1);
+        timer.set_reload(hertz / 1000 - 1);
         timer.clear_current();
         timer.enable_counter();
         timer.enable_interrupt();
