@@ -11,6 +11,7 @@
 //! | [`app`] | the whole, poll by poll |
 //! | [`board`] | what a board has to offer |
 //! | [`channel`] | the protocol of one connection, without network or clock |
+//! | `load` | the settings out of flash |
 //! | [`session`] | TLS without sockets |
 //! | [`station`] | the IP stack and its one connection |
 #![no_std]
@@ -21,9 +22,11 @@ extern crate alloc;
 pub mod app;
 pub mod board;
 pub mod channel;
+mod load;
 mod log;
 pub mod session;
 pub mod station;
 
 pub use app::{App, StartError};
 pub use board::{Board, PulseCounter, Watchdog};
+pub use load::{NoSettings, load};

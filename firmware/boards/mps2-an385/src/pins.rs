@@ -91,6 +91,12 @@ static SMGW_S0_PULSES: AtomicU32 = AtomicU32::new(0);
 #[derive(Clone, Copy, Debug)]
 pub struct Pulses(pub(crate) ());
 
+impl cls_app::PulseCounter for Pulses {
+    fn pulses(&mut self) -> u32 {
+        self.count()
+    }
+}
+
 impl Pulses {
     /// Pulses since the start, modulo 2^32.
     pub fn count(self) -> u32 {

@@ -58,3 +58,9 @@ unsafe fn NonMaskableInt() {
     defmt::error!("watchdog: no progress, starting anew");
     SCB::sys_reset()
 }
+
+impl cls_app::Watchdog for Watchdog {
+    fn feed(&mut self) {
+        Watchdog::feed(self);
+    }
+}
