@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::setup::{self, Installing};
-use crate::{Failure, cargo, target, workspace};
+use crate::{Failure, cargo, firmware, target, workspace};
 
 /// The programs a rehearsal runs; the gateway with its seeded defects, so that `--defect` works.
 pub(crate) const BUILD: [&str; 9] = [
@@ -23,6 +23,10 @@ pub(crate) const BUILD: [&str; 9] = [
 
 /// What a rig file says of a gateway on an emulated board.
 const TARGET: &str = "\"qemu-arm64\"";
+
+/// What it says of boards that are flashed, and which firmware these need; all when it depends on the probe's chip.
+const BOARDS: [(&str, Option<&str>); 2] =
+    [("\"mps2-an385\"", Some("mps2-an385")), ("\"probe\"", None)];
 
 #[derive(Debug, Eq, PartialEq)]
 struct Arguments {
@@ -47,8 +51,14 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<(), Failure> {
     setup::run(arguments.installing)?;
     cargo::run(&root, &BUILD)?;
     // The rig file is read by `smgw-bench`; a word of it is enough to know what has to be built.
-    if std::fs::read_to_string(&rig).is_ok_and(|text| text.contains(TARGET)) {
+    let text = std::fs::read_to_string(&rig).unwrap_or_default();
+    if text.contains(TARGET) {
         target::build(&root, arguments.installing)?;
+    }
+    for (word, board) in BOARDS {
+        if text.contains(word) {
+            firmware::build(&root, board, arguments.installing)?;
+        }
     }
     let report_dir = arguments
         .report_dir

@@ -354,6 +354,16 @@ impl Place {
             Some(Resource::Qemu(board)) => {
                 let part = Part::named(board.machine.as_str());
                 let plug = planned.plug(around.rig, around.runtime);
+                let has_proxy = matches!(around.proxy, Proxy::Wire(_));
+                if plug.is_some() != has_proxy {
+                    let reason = match has_proxy {
+                        true => "its gateway is on the wire, so the board needs `wire` too",
+                        false => {
+                            "its wire leads to no gateway; give role.gateway the target qemu-arm64, or take the board off the wire"
+                        }
+                    };
+                    return Err(not_drivable(reason.to_owned()));
+                }
                 let mac = format!("52:54:00:00:03:{:02x}", board_host(index));
                 let run_dir = around.runtime.join(format!("qemu-{}", planned.role.name));
                 let config = Config {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bench_engine::{Deadline, Interrupt};
 use bench_evidence::trace::Trace;
-use bench_machine::{Images, Remote, TimeServer};
+use bench_machine::{Guest, Images, Remote, TimeServer};
 use bench_rig::role::{Cls, ClsActor, GatewayActor, GatewayTarget};
 use bench_rig::{Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
-use bench_wire::Wire;
+use bench_wire::{Plug, Wire};
 use hsm_tls::TlsProfile;
 use rustls::pki_types::CertificateDer;
 use smgw_peers::net::{ActiveEmt, BlackholePort, Emt, Party, RefusingPort, ServerTls, Tap};
@@ -233,7 +233,12 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
                 rig,
                 runtime: runtime.path(),
                 logs: around.gateway_log.parent().unwrap_or(Path::new(".")),
-                proxy: boards::Proxy::Host(listening.cls),
+                proxy: match (Guest::CLS.listen(), &wire) {
+                    (SocketAddr::V4(address), Some(_)) if is_emulated(rig) => {
+                        boards::Proxy::Wire(address)
+                    }
+                    _ => boards::Proxy::Host(listening.cls),
+                },
                 gateway_certificate: &gateway_certificate,
                 stage: around.stage,
             };
@@ -262,6 +267,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         period: rig.metering.registration_period.0,
         multiplier: rig.timeout_multiplier.max(1.0),
         started,
+        ready: around.clock.utc_of(BenchClock::now()).0,
         taps,
         histograms: Mutex::new(Vec::new()),
         _faulty_ports: Box::new((silent, refusing)),
@@ -307,10 +313,29 @@ fn host(
             let clock = clock.clone();
             let time = TimeServer::start(move || clock.utc_of(BenchClock::now()).0)?;
             let images = Images::find(&board_folder()?)?;
-            Arc::new(Emulated::new(images, time, runtime.to_owned())?)
+            let board = Emulated::new(images, time, runtime.to_owned())?;
+            match gateway_plug(rig, runtime) {
+                Some(plug) => Arc::new(board.plugged([plug.theirs, plug.ours])),
+                None => Arc::new(board),
+            }
         }
         GatewayTarget::Ssh(destination) => Arc::new(Ssh::new(Remote::new(destination))?),
     })
+}
+
+fn is_emulated(rig: &Rig) -> bool {
+    let actor = rig.gateway.as_ref().map(|gateway| &gateway.actor);
+    let emulated = GatewayTarget::QemuArm64;
+    matches!(actor, Some(GatewayActor::Ours { target, .. }) if *target == emulated)
+}
+
+/// Where an emulated gateway is plugged in, on a rig with a wire.
+fn gateway_plug(rig: &Rig, directory: &Path) -> Option<Plug> {
+    let wired = rig
+        .resources
+        .values()
+        .any(|resource| matches!(resource, Resource::Wire(_)));
+    (wired && is_emulated(rig)).then(|| Plug::inside(directory, "gateway"))
 }
 
 /// The program, unless a board boots it by itself.
@@ -457,6 +482,7 @@ fn start_wire(
     let plugs: Vec<_> = planned
         .iter()
         .filter_map(|board| board.plug(rig, directory))
+        .chain(gateway_plug(rig, directory))
         .collect();
     let wire = Wire::start(
         plugs,

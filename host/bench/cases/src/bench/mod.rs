@@ -127,6 +127,7 @@ pub struct Bench {
     pub(crate) period: Duration,
     pub(crate) multiplier: f64,
     pub(crate) started: UtcNanos,
+    pub(crate) ready: UtcNanos,
     pub(crate) taps: Taps,
     pub(crate) histograms: Mutex<Vec<(String, Distribution)>>,
     /// Ports the faulty EMT profiles point to; kept bound as long as the rig lives.
@@ -209,6 +210,16 @@ impl Bench {
     /// Expanded uncertainty (k = 2) of a network round trip on this rig.
     pub fn round_trip_uncertainty(&self) -> Duration {
         Duration::from_secs_f64(self.noise.network_round_trip().expanded() / 1e3)
+    }
+
+    /// When the gateway first got ready.
+    pub fn ready_since(&self) -> UtcNanos {
+        self.ready
+    }
+
+    /// Whether the gateway runs on an emulated board, whose pace is not a real one's.
+    pub fn gateway_is_emulated(&self) -> bool {
+        self.gateway.host.emulated()
     }
 
     /// Now in UTC, by the bench clock.

@@ -45,7 +45,9 @@ pub const TIM_15: Case<Bench> = Case {
             let seen = bench.meters.sml_telegrams()?.len();
             Ok((seen > WANTED).then_some(()))
         })?;
-        let sent = bench.meters.sml_telegrams()?;
+        let mut sent = bench.meters.sml_telegrams()?;
+        // What was on the wire before anybody listened waits in buffers that no real line has.
+        sent.retain(|telegram| telegram.first_byte >= bench.ready_since());
         let reported = bench.receptions(ctx, bench.meters.sml()?.id)?;
         let stamps: HashMap<&str, _> = reported
             .receptions
@@ -73,6 +75,8 @@ pub const TIM_15: Case<Bench> = Case {
                 let span = Duration::from_nanos(delay.unsigned_abs());
                 match bench.host_stalled_around(telegram.first_byte, span) {
                     Some(stall) if stall + LIMIT + uncertainty >= span => excused.push(what),
+                    // An emulator promises no pace, and nothing tells its pauses from those of the gateway.
+                    _ if bench.gateway_is_emulated() => excused.push(what),
                     _ => exceeding.push(what),
                 }
             }
@@ -95,7 +99,7 @@ pub const TIM_15: Case<Bench> = Case {
         }
         if !excused.is_empty() {
             ctx.inconclusive(format!(
-                "the host itself stood still around {}",
+                "the host itself, or its emulator, stood still around {}",
                 excused.join(", ")
             ));
         }
@@ -126,7 +130,12 @@ pub const TIM_15: Case<Bench> = Case {
         ctx.measure(figure("p50", late.p50()));
         ctx.measure(figure("p99", late.p99()));
         ctx.measure(figure("p99.95", late.p99_95()));
-        ctx.judge_upper(figure("max", late.max()), LIMIT.as_secs_f64() * 1e3)?;
+        let max = figure("max", late.max());
+        match excused.is_empty() {
+            true => ctx.judge_upper(max, LIMIT.as_secs_f64() * 1e3)?,
+            // Judged above, telegram by telegram.
+            false => ctx.measure(max),
+        }
         ctx.note(
             "quantile claim",
             format!(

@@ -155,10 +155,12 @@ fn a_program_runs_there_and_ends_with_the_connection() {
     input.write_all(b"and back\n").unwrap();
     assert_eq!(next(), "and back");
     drop(input);
+    // The connection stands until both ends of what went through it have closed theirs.
+    let mut rest = Vec::new();
+    asked.read_to_end(&mut rest).unwrap();
+    drop(asked);
     assert!(child.wait().unwrap().success());
     assert_eq!(fs::read_to_string(&gone).unwrap(), "gone\n");
-    let mut rest = Vec::new();
-    let _ = asked.read_to_end(&mut rest);
     remote.remove(&folder).unwrap();
     assert!(!PathBuf::from(folder).exists());
 }
