@@ -104,9 +104,19 @@ const TOOLS: [Tool; 14] = [
         name: "sshd",
         package: "openssh-server",
         purpose: "stands for a board that is reached by ssh; tests start one of their own on the loopback interface",
-        present: || Path::new("/usr/sbin/sshd").is_file() && in_path("scp"),
+        present: || has_ssh_server() || services_start_by_themselves(),
     },
 ];
+
+fn has_ssh_server() -> bool {
+    Path::new("/usr/sbin/sshd").is_file() && in_path("scp")
+}
+
+/// Whether installing a server would also start it, for everybody to reach: on computers that people work at, that is
+/// theirs to decide, and the tests that want one say that they are skipped.
+fn services_start_by_themselves() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
 
 /// Keeps Debian's vpcd package from telling the machine's own pcscd of the virtual reader: that one would listen for
 /// cards on all addresses, ports 35963 and 35964. Ours is told by a configuration of its own.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bench_engine::{Deadline, Interrupt};
 use bench_evidence::trace::Trace;
-use bench_machine::{Guest, Images, Remote, TimeServer};
+use bench_machine::{Guest, Images, Plugs, Remote, TimeServer};
 use bench_rig::role::{Cls, ClsActor, GatewayActor, GatewayTarget};
 use bench_rig::{Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
@@ -314,8 +314,8 @@ fn host(
             let time = TimeServer::start(move || clock.utc_of(BenchClock::now()).0)?;
             let images = Images::find(&board_folder()?)?;
             let board = Emulated::new(images, time, runtime.to_owned())?;
-            match gateway_plug(rig, runtime) {
-                Some(plug) => Arc::new(board.plugged([plug.theirs, plug.ours])),
+            match gateway_plugs(rig, runtime) {
+                Some(plugs) => Arc::new(board.plugged(plugs)),
                 None => Arc::new(board),
             }
         }
@@ -330,12 +330,15 @@ fn is_emulated(rig: &Rig) -> bool {
 }
 
 /// Where an emulated gateway is plugged in, on a rig with a wire.
-fn gateway_plug(rig: &Rig, directory: &Path) -> Option<Plug> {
+fn gateway_plugs(rig: &Rig, directory: &Path) -> Option<Plugs> {
     let wired = rig
         .resources
         .values()
         .any(|resource| matches!(resource, Resource::Wire(_)));
-    (wired && is_emulated(rig)).then(|| Plug::inside(directory, "gateway"))
+    (wired && is_emulated(rig)).then(|| Plugs {
+        card: Plug::inside(directory, "gateway"),
+        bench: Plug::inside(directory, "bench"),
+    })
 }
 
 /// The program, unless a board boots it by itself.
@@ -482,7 +485,11 @@ fn start_wire(
     let plugs: Vec<_> = planned
         .iter()
         .filter_map(|board| board.plug(rig, directory))
-        .chain(gateway_plug(rig, directory))
+        .chain(
+            gateway_plugs(rig, directory)
+                .into_iter()
+                .flat_map(|plugs| [plugs.card, plugs.bench]),
+        )
         .collect();
     let wire = Wire::start(
         plugs,

@@ -326,9 +326,20 @@ struct Heard {
     /// Exit code of a gateway whose process is a machine's.
     ended: Option<i32>,
     milestones: Milestones,
+    /// Those of the first start that got ready: later ones are a case's, and often too short for a value.
+    first: Option<Milestones>,
 }
 
 impl Heard {
+    /// Forgets the process before, but for the first start.
+    fn anew(&self) -> Self {
+        let ready = Some(self.milestones).filter(|milestones| milestones.ready.is_some());
+        Self {
+            first: self.first.or(ready),
+            ..Self::default()
+        }
+    }
+
     fn line(&mut self, line: &str, since: Duration) {
         if let Ok(End { code, .. }) = serde_json::from_str(line) {
             self.ended = Some(code);
@@ -430,6 +441,12 @@ impl Gateway {
         }
     }
 
+    /// When the first start reached what.
+    pub fn first_milestones(&self) -> Milestones {
+        let heard = self.heard();
+        heard.first.unwrap_or(heard.milestones)
+    }
+
     /// Where the running gateway listens.
     pub fn listening(&self) -> Option<Listening> {
         self.lock()
@@ -475,7 +492,9 @@ impl Gateway {
                 file: log.to_owned(),
                 source,
             })?;
-        *self.heard() = Heard::default();
+        let mut heard = self.heard();
+        *heard = heard.anew();
+        drop(heard);
         let began = Instant::now();
         let ear = Ear {
             log: Arc::new(log),
@@ -717,5 +736,11 @@ mod tests {
         assert_eq!(milestones.first_value, Some(at(9)));
         assert_eq!(milestones.clock_delay, Some(Duration::from_micros(830)));
         assert_eq!(heard.last_lines.len(), LAST_LINES);
+        // A start that never got ready is none that is reported.
+        assert_eq!(heard.anew().first, None);
+        heard.milestones.ready = Some(at(3));
+        let later = heard.anew();
+        assert_eq!(later.milestones, Milestones::default());
+        assert_eq!(later.anew().first, Some(heard.milestones));
     }
 }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bench_machine::{Board, Guest, Images, MachineError, Remote, TimeServer, Tunnel, free_port};
+use bench_machine::{
+    Board, Guest, Images, MachineError, Plugs, Remote, TimeServer, Tunnel, free_port,
+};
 
 use crate::gateway::{GatewayConfig, Launch, Listening};
 
@@ -111,8 +113,8 @@ pub struct Emulated {
     time: TimeServer,
     scratch: PathBuf,
     ports: Mutex<[u16; 2]>,
-    /// A plug of the switch that other boards in the CLS network are on.
-    plug: Option<[PathBuf; 2]>,
+    /// Ports of the switch that other boards in the CLS network are on.
+    plugs: Option<Plugs>,
 }
 
 impl Emulated {
@@ -126,14 +128,14 @@ impl Emulated {
             time,
             scratch,
             ports: Mutex::new([free_port()?, free_port()?]),
-            plug: None,
+            plugs: None,
         })
     }
 
-    /// The same board with other boards beside it in the CLS network: sockets of a plug, the board's own first.
+    /// The same board with other boards beside it in the CLS network.
     #[must_use]
-    pub fn plugged(mut self, plug: [PathBuf; 2]) -> Self {
-        self.plug = Some(plug);
+    pub fn plugged(mut self, plugs: Plugs) -> Self {
+        self.plugs = Some(plugs);
         self
     }
 }
@@ -167,7 +169,7 @@ impl Host for Emulated {
                 .map(|meter| meter.port.clone())
                 .collect(),
             ports: *lock(&self.ports),
-            plug: self.plug.clone(),
+            plugs: self.plugs.clone(),
             time: self.time.address(),
             defect: launch.defect.clone(),
         };

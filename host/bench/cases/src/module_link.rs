@@ -2,6 +2,7 @@
 //! The security module served to a gateway that cannot reach it: `smgw-bench hsm serve` in a process of its own, so that
 //! no vendor library ever runs inside the bench.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -34,11 +35,13 @@ pub(crate) struct ModuleLink {
 }
 
 impl ModuleLink {
-    /// Serves a token under this environment. The secret is made anew and put into `folder`.
+    /// Serves a token under this environment. The secret is made anew and put into `folder`; why a module does not open
+    /// goes into `log`, where it explains what the gateway says about it.
     pub(crate) fn start(
         token: &TokenConfig,
         environment: &[(String, PathBuf)],
         folder: &Path,
+        log: &Path,
     ) -> Result<Self, StartError> {
         let secret = folder.join("link.secret");
         let fresh = Secret::generate().map_err(|error| StartError::Host(error.to_string()))?;
@@ -56,7 +59,12 @@ impl ModuleLink {
         for (name, value) in environment {
             command.env(name, value);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let log = File::options().create(true).append(true).open(log);
+        let errors = log.map_or_else(|_| Stdio::null(), Stdio::from);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors);
         let mut child = command.spawn().map_err(|source| StartError::Spawn {
             binary: program,
             source,

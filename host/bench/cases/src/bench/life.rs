@@ -105,7 +105,7 @@ impl GatewayRig {
         // One module at a time: a token may take no second user.
         drop(held.take());
         let folder = launch.config.parent().unwrap_or(Path::new("."));
-        let link = ModuleLink::start(token, &launch.environment, folder)?;
+        let link = ModuleLink::start(token, &launch.environment, folder, &launch.log)?;
         let secret = PathBuf::from(link.secret.file_name().unwrap_or_default());
         config.security_module.place = ModulePlace::Link(LinkConfig {
             kind: "link",

@@ -304,7 +304,7 @@ impl Bench {
     /// What the rig measured of itself, for the report.
     pub fn own_uncertainty(&self) -> Vec<Measurement> {
         let mut figures = self.noise_figures();
-        let boot = self.gateway.process.milestones();
+        let boot = self.gateway.process.first_milestones();
         let milestones = [
             ("gateway-start-to-ready", boot.ready),
             ("gateway-start-to-first-value", boot.first_value),

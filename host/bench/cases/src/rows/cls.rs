@@ -19,7 +19,12 @@ use crate::bench::{Bench, within};
 use crate::boards::{BACK_OFF, LIMITS};
 
 const NEEDS: &[Capability] = &[Capability::Gateway, Capability::ClsDevice, Capability::Emt];
-const ASSUMPTIONS: &[&str] = &["socks-tls-frame", "socks-tls-states", "cls-commands", "cls-limit"];
+const ASSUMPTIONS: &[&str] = &[
+    "socks-tls-frame",
+    "socks-tls-states",
+    "cls-commands",
+    "cls-limit",
+];
 /// Watts below what the load draws, so that the relay must open.
 const LIMIT: u32 = 1_500;
 

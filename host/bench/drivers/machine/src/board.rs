@@ -11,6 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bench_wire::Plug;
+
 use crate::archive::Archive;
 use crate::{MachineError, file, installed};
 
@@ -94,6 +96,15 @@ impl Guest {
     }
 }
 
+/// Two ports of a switch in the CLS network.
+#[derive(Clone, Debug)]
+pub struct Plugs {
+    /// The gateway's network card.
+    pub card: Plug,
+    /// The way from and to the bench's loopback interface.
+    pub bench: Plug,
+}
+
 /// A board that is ready to be started.
 #[derive(Clone, Debug)]
 pub struct Board {
@@ -103,8 +114,8 @@ pub struct Board {
     pub lines: Vec<PathBuf>,
     /// Loopback ports of the bench that lead to HAN and CLS of the gateway.
     pub ports: [u16; 2],
-    /// Sockets of a plug of the bench's switch, its own first, for boards beside this one in the CLS network.
-    pub plug: Option<[PathBuf; 2]>,
+    /// Ports of the bench's switch, when other boards are in the CLS network.
+    pub plugs: Option<Plugs>,
     /// Who tells the time, on the bench's loopback interface.
     pub time: SocketAddr,
     /// Seeded defect of the gateway.
@@ -178,26 +189,25 @@ impl Board {
             user += &format!(",hostfwd=tcp:127.0.0.1:{port}-{gateway}:{}", side.port);
         }
         let mut words: Vec<OsString> = vec!["-netdev".into(), user.into()];
-        let mut card = name.to_owned();
-        if let (Guest::CLS, Some([own, other])) = (side, &self.plug) {
-            // A hub joins card, bench and switch.
-            let mut wire = OsString::from("dgram,id=wire,local.type=unix,local.path=");
-            wire.push(own);
-            wire.push(",remote.type=unix,remote.path=");
-            wire.push(other);
-            words.extend(["-netdev".into(), wire]);
-            for (port, peer) in [
-                ("hub-bench", Some(name)),
-                ("hub-wire", Some("wire")),
-                ("hub-card", None),
-            ] {
-                let peer = peer.map_or(String::new(), |peer| format!(",netdev={peer}"));
-                words.extend([
-                    "-netdev".into(),
-                    format!("hubport,id={port},hubid=0{peer}").into(),
-                ]);
-            }
-            card = "hub-card".into();
+        let mut card = name;
+        if let (Guest::CLS, Some(plugs)) = (side, &self.plugs) {
+            // QEMU's user network takes frames for any address as its own, so it must not share a cable with the card:
+            // it gets a port of the switch, over a hub, since two backends cannot be joined otherwise.
+            let [own, bench] = [(&plugs.card, "wire"), (&plugs.bench, "wire-bench")]
+                .map(|(plug, id)| plug.qemu_netdev(id));
+            let hub = |port: &str, peer: &str| format!("hubport,id={port},hubid=0,netdev={peer}");
+            let backends = [
+                own,
+                bench,
+                hub("hub-bench", name),
+                hub("hub-wire", "wire-bench"),
+            ];
+            words.extend(
+                backends
+                    .into_iter()
+                    .flat_map(|backend| ["-netdev".into(), backend.into()]),
+            );
+            card = "wire";
         }
         let device = format!("virtio-net-pci,netdev={card},mac={mac},romfile=");
         words.extend(["-device".into(), device.into()]);

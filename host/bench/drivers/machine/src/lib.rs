@@ -12,7 +12,7 @@ mod remote;
 mod time;
 
 pub use archive::Archive;
-pub use board::{Board, Guest, Images};
+pub use board::{Board, Guest, Images, Plugs};
 pub use ports::free_port;
 pub use remote::{Remote, Tunnel};
 pub use time::TimeServer;

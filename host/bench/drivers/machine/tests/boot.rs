@@ -109,7 +109,7 @@ fn board(images: Images, time: &TimeServer, lines: Vec<PathBuf>) -> Board {
         images,
         lines,
         ports: [free_port().unwrap(), free_port().unwrap()],
-        plug: None,
+        plugs: None,
         time: time.address(),
         defect: None,
     }
