@@ -31,6 +31,10 @@ pub const NAME: &str = concat!("smgw-bench cls ", env!("CARGO_PKG_VERSION"));
 /// Longer than this [`App::poll`] never asks to sleep, in milliseconds, so that button and watchdog are looked after.
 pub const LONGEST_SLEEP_MS: u64 = 100;
 
+/// What the watchdog is given. A handshake takes several operations with elliptic curves in one poll, and they may take
+/// seconds on a small core.
+pub const WATCHDOG_MS: u32 = 30_000;
+
 /// Why the device cannot begin to work; its settings are at fault.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -159,6 +163,9 @@ where
     /// Does what is due and returns when it wants to be polled again, at most [`LONGEST_SLEEP_MS`] later; a frame that
     /// arrives is reason to poll earlier.
     pub fn poll(&mut self, now: u64) -> u64 {
+        if self.fed.is_none() {
+            self.board.watchdog.start(WATCHDOG_MS);
+        }
         self.station.poll(now);
         self.look_at_button(now);
         self.limiter.handle_timeout(now);

@@ -7,9 +7,11 @@ pub trait PulseCounter {
     fn pulses(&mut self) -> u32;
 }
 
-/// Starts the board anew unless it is fed in time. A handshake takes several operations with elliptic curves in one
-/// poll, so give it the time that these take on the core, 8 s or more.
+/// Starts the board anew unless it is fed in time.
 pub trait Watchdog {
+    /// Begins to watch: from now on it wants to be fed within so many milliseconds.
+    fn start(&mut self, milliseconds: u32);
+
     /// Lets the time begin anew.
     fn feed(&mut self);
 }
@@ -24,7 +26,7 @@ pub struct Board<Relay, Button, Meter, Dog> {
     pub button: Button,
     /// The meter.
     pub meter: Meter,
-    /// The watchdog, already started.
+    /// The watchdog, asleep: the first poll starts it, so that a board without usable settings stays as it is.
     pub watchdog: Dog,
     /// The MAC address.
     pub address: [u8; 6],

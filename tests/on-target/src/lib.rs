@@ -15,8 +15,11 @@ use tempfile::TempDir;
 /// The board of all images here.
 pub const BOARD: &str = "mps2-an385";
 
+/// The CMSDK watchdog's control register: zero as long as it sleeps.
+pub const WATCHDOG_CONTROL: u32 = 0x4000_8008;
+
 /// How long the firmware may take for anything. Far more than it needs on a machine at its limits.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a cell is looked at while it is awaited.
 const POLL: Duration = Duration::from_millis(1);
@@ -101,13 +104,19 @@ impl Target {
 
     /// Waits until the word behind a symbol is as wanted.
     pub fn await_cell(&mut self, symbol: &str, wanted: impl Fn(u32) -> bool) -> u32 {
+        let address = self.address(symbol);
+        self.await_word(address, wanted)
+    }
+
+    /// Waits until the word at an address is as wanted.
+    pub fn await_word(&mut self, address: u32, wanted: impl Fn(u32) -> bool) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let word = self.cell(symbol);
+            let word = self.word(address);
             if wanted(word) {
                 return word;
             }
-            assert!(Instant::now() < deadline, "{symbol} stays {word:#x}");
+            assert!(Instant::now() < deadline, "{address:#x} stays {word:#x}");
             thread::sleep(POLL);
         }
     }

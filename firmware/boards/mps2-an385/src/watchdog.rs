@@ -60,6 +60,10 @@ unsafe fn NonMaskableInt() {
 }
 
 impl cls_app::Watchdog for Watchdog {
+    fn start(&mut self, milliseconds: u32) {
+        Watchdog::start(self, milliseconds);
+    }
+
     fn feed(&mut self) {
         Watchdog::feed(self);
     }

@@ -7,6 +7,7 @@ pub mod flash;
 pub mod pins;
 pub mod random;
 pub mod timing;
+pub mod watchdog;
 
 use core::mem::MaybeUninit;
 
@@ -18,11 +19,11 @@ use random::Random;
 use stm32h7xx_hal::ethernet::phy::LAN8742A;
 use stm32h7xx_hal::ethernet::{DesRing, PHY};
 use stm32h7xx_hal::flash::FlashExt;
-use stm32h7xx_hal::independent_watchdog::IndependentWatchdog;
 use stm32h7xx_hal::pac;
 use stm32h7xx_hal::prelude::*;
 use stm32h7xx_hal::signature::Uid;
 use timing::Timing;
+use watchdog::Watchdog;
 
 /// Bytes for the application's buffers.
 const HEAP_BYTES: usize = 256 * 1024;
@@ -53,7 +54,7 @@ pub struct Board {
     /// Edges and pulses of the timing probe.
     pub timing: Timing,
     /// Starts the board anew when the application hangs.
-    pub watchdog: IndependentWatchdog,
+    pub watchdog: Watchdog,
 }
 
 impl Board {
@@ -135,7 +136,7 @@ impl Board {
                 a.pa0.into_alternate(),
                 b.pb10.into_alternate(),
             ),
-            watchdog: IndependentWatchdog::new(chip.IWDG),
+            watchdog: Watchdog::new(chip.IWDG, &chip.DBGMCU),
         }
     }
 }

@@ -83,6 +83,12 @@ impl Pulses {
     }
 }
 
+impl cls_app::PulseCounter for Pulses {
+    fn pulses(&mut self) -> u32 {
+        self.count()
+    }
+}
+
 #[interrupt]
 fn EXTI15_10() {
     // SAFETY: only this handler touches the pending register, whose bits are cleared by writing them.

@@ -94,7 +94,10 @@ impl Parts {
             relay,
             button: Button(self.button.clone()),
             meter: Meter(self.pulses.clone()),
-            watchdog: Dog(self.fed.clone()),
+            watchdog: Dog {
+                fed: self.fed.clone(),
+                started: false,
+            },
             address: [0x52, 0x54, 0, 0, 3, 20],
             build_id: &[0xb1; 20],
         };
@@ -146,11 +149,20 @@ impl PulseCounter for Meter {
     }
 }
 
-pub struct Dog(Rc<Cell<u64>>);
+pub struct Dog {
+    fed: Rc<Cell<u64>>,
+    started: bool,
+}
 
 impl Watchdog for Dog {
+    fn start(&mut self, _milliseconds: u32) {
+        assert!(!self.started, "a watchdog is started once");
+        self.started = true;
+    }
+
     fn feed(&mut self) {
-        self.0.set(self.0.get() + 1);
+        assert!(self.started, "a watchdog that sleeps is not fed");
+        self.fed.set(self.fed.get() + 1);
     }
 }
 

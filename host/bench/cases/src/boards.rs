@@ -14,7 +14,7 @@ use std::time::Duration;
 use bench_probe::qemu::{Config, Network, Qemu};
 use bench_probe::virtual_probe::VirtualProbe;
 use bench_probe::{
-    Board, BuildId, Chip, Flashing, Image, LogLine, PARTS, Part, Selector, StateDir,
+    Board, BuildId, Chip, Flashing, Image, LogLine, PARTS, Part, Partition, Selector, StateDir,
 };
 use bench_rig::role::{BoardNetwork, CidrV4, Cls, ClsActor};
 use bench_rig::{Resource, Rig};
@@ -200,8 +200,7 @@ impl RunningBoard {
                 ),
             })?;
         let told = settings(&planned, place.network, around.gateway_certificate)?;
-        let bytes = partition_image(partition.sectors, partition.slots, &told)
-            .during("laying out a board's settings")?;
+        let bytes = partition_image(partition, &told).during("laying out a board's settings")?;
         board
             .program(partition.address, &bytes)
             .during("writing a board's settings")?;
@@ -209,8 +208,13 @@ impl RunningBoard {
             let seed = PrivateKey::generate(Curve::BrainpoolP256r1)
                 .during("drawing a seed for a board")?
                 .to_bytes();
-            let bytes =
-                partition_image(SEED_SECTORS, SEED_SLOTS, &seed).during("laying out a seed")?;
+            let place = Partition {
+                address,
+                sectors: SEED_SECTORS,
+                slots: SEED_SLOTS,
+                ..partition
+            };
+            let bytes = partition_image(place, &seed).during("laying out a seed")?;
             board.program(address, &bytes).during("writing a seed")?;
         }
         board.reset().during("starting a board's firmware")?;
@@ -484,10 +488,23 @@ fn settings(
     Ok(encoded.to_vec())
 }
 
-/// What a partition of 4 KiB sectors, programmed in words, looks like when it holds `value`.
-fn partition_image(sectors: usize, slots: u32, value: &[u8]) -> Result<Vec<u8>, String> {
-    let flash = Memory::<4, 4096>::erased(sectors);
-    let mut store = Store::open(flash, slots).map_err(|error| error.to_string())?;
+/// What a partition looks like when it holds `value`.
+fn partition_image(partition: Partition, value: &[u8]) -> Result<Vec<u8>, String> {
+    match (partition.unit_bytes, partition.sector_bytes) {
+        (4, 0x1000) => holding::<4, 0x1000>(partition, value),
+        (32, 0x2_0000) => holding::<32, 0x2_0000>(partition, value),
+        (unit, sector) => Err(format!(
+            "the bench cannot lay out flash with sectors of {sector} bytes, programmed {unit} at once"
+        )),
+    }
+}
+
+fn holding<const UNIT: usize, const SECTOR: usize>(
+    partition: Partition,
+    value: &[u8],
+) -> Result<Vec<u8>, String> {
+    let flash = Memory::<UNIT, SECTOR>::erased(partition.sectors);
+    let mut store = Store::open(flash, partition.slots).map_err(|error| error.to_string())?;
     store.replace(value).map_err(|error| error.to_string())?;
     Ok(store.into_flash().bytes().to_vec())
 }
@@ -499,3 +516,34 @@ const SEED_SLOTS: u32 = 2;
 const LINES: usize = 10_000;
 /// Short enough that the firmware's log buffer does not run over.
 const LOG_INTERVAL: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_every_board_hold_a_value() {
+        let value: Vec<u8> = (0..2_000).map(|at| (at % 251) as u8).collect();
+        for (part, partition) in PARTS.iter().filter_map(|part| Some((part, part.settings?))) {
+            let image = partition_image(partition, &value).unwrap();
+            let length = partition.sectors * partition.sector_bytes;
+            assert_eq!(image.len(), length, "{}", part.name);
+            let holds = |bytes: &[u8]| bytes.windows(value.len()).any(|part| part == value);
+            // In one slot, and nothing in the others.
+            let (slot, rest) = image.split_at(length / partition.slots as usize);
+            assert!(holds(slot), "{}", part.name);
+            assert!(rest.iter().all(|byte| *byte == 0xff), "{}", part.name);
+        }
+    }
+
+    #[test]
+    fn unknown_flash_is_refused() {
+        let known = bench_probe::MPS2_AN385.settings.unwrap();
+        let unknown = Partition {
+            unit_bytes: 8,
+            ..known
+        };
+        let error = partition_image(unknown, b"value").unwrap_err();
+        assert!(error.contains("programmed 8 at once"), "{error}");
+    }
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant as Clock};
 
 use bench_probe::qemu::Network;
-use on_target::{Target, image};
+use on_target::{Target, WATCHDOG_CONTROL, image};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::icmp;
@@ -195,5 +195,7 @@ fn watchdog_starts_a_hanging_application_anew() {
         target.await_cell(HANG, |hang| hang == 0);
         target.set_cell(HANG, 1);
     }
+    // Others tell a watchdog that sleeps by this register.
+    target.await_word(WATCHDOG_CONTROL, |control| control != 0);
     target.cut_power();
 }

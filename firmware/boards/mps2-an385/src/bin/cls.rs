@@ -9,12 +9,9 @@ use cortex_m_rt::entry;
 use mps2_an385::Board;
 use mps2_an385::flash::SETTINGS_SLOTS;
 
-/// A handshake takes several operations with elliptic curves in one poll.
-const WATCHDOG_MILLISECONDS: u32 = 30_000;
-
 #[entry]
 fn main() -> ! {
-    let mut board = Board::start();
+    let board = Board::start();
     let settings = match load(board.settings, SETTINGS_SLOTS) {
         Ok(settings) => settings,
         Err(error) => give_up(&error),
@@ -22,7 +19,6 @@ fn main() -> ! {
     let Ok(ethernet) = board.ethernet else {
         give_up(&"no Ethernet controller")
     };
-    board.watchdog.start(WATCHDOG_MILLISECONDS);
     let clock = board.clock;
     let parts = cls_app::Board {
         relay: board.relay,

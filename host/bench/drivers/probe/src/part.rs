@@ -72,6 +72,10 @@ pub struct Partition {
     pub address: u64,
     /// Sectors, each erased at once.
     pub sectors: usize,
+    /// Bytes of a sector.
+    pub sector_bytes: usize,
+    /// Bytes that are programmed at once.
+    pub unit_bytes: usize,
     /// Slots that the store divides it into.
     pub slots: u32,
     /// Where the emulated board keeps the seed of its random numbers: emulation has no other source of them.
@@ -119,6 +123,8 @@ pub static MPS2_AN385: Part = Part {
     settings: Some(Partition {
         address: 0x2100_0000,
         sectors: 32,
+        sector_bytes: 4 << 10,
+        unit_bytes: 4,
         slots: 8,
         seed: Some(0x2102_0000),
     }),
@@ -140,8 +146,20 @@ pub static NUCLEO_H743ZI: Part = Part {
         value: 0x450,
     }]),
     dumped: Cow::Borrowed(&[Memory::kib(0x2000_0000, 128), Memory::kib(0x2400_0000, 512)]),
-    settings: None,
-    relay: None,
+    // The last two sectors of bank 2, RM0433 §4.3.
+    settings: Some(Partition {
+        address: 0x081c_0000,
+        sectors: 2,
+        sector_bytes: 128 << 10,
+        unit_bytes: 32,
+        slots: 2,
+        seed: None,
+    }),
+    // GPIOF_ODR, PF12.
+    relay: Some(Bit {
+        address: 0x5802_1414,
+        mask: 1 << 12,
+    }),
 };
 
 /// Nordic's nRF52840-DK. Untried on hardware; the identity is the part number in the factory information.
@@ -163,6 +181,13 @@ pub static NRF52840_DK: Part = Part {
 mod tests {
     use super::*;
     use probe_rs::config::Registry;
+
+    /// The flash that probe-rs knows at an address.
+    fn flash_at(target: &probe_rs::Target, address: u64) -> &probe_rs::config::FlashProperties {
+        let mut flashes = target.flash_algorithms.iter();
+        let flash = flashes.find(|flash| flash.flash_properties.address_range.contains(&address));
+        &flash.unwrap().flash_properties
+    }
 
     #[test]
     fn probe_rs_knows_every_chip() {
@@ -186,6 +211,17 @@ mod tests {
                     "{} {range:x?}",
                     part.name
                 );
+            }
+            if let (Chip::Named(_), Some(partition)) = (&part.chip, part.settings) {
+                let flash = flash_at(&target, partition.address);
+                let within = partition.address - flash.address_range.start;
+                let sector = partition.sector_bytes as u64;
+                let end = partition.address + partition.sectors as u64 * sector;
+                assert!(end <= flash.address_range.end, "{}", part.name);
+                let mut kinds = flash.sectors.iter().rev();
+                let kind = kinds.find(|kind| kind.address <= within).unwrap();
+                assert_eq!(kind.size, sector, "{}", part.name);
+                assert_eq!(within % sector, 0, "{}", part.name);
             }
             assert_eq!(Part::named(&part.name), Some(part));
         }
