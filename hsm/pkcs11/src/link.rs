@@ -6,6 +6,7 @@
 //! their generation only. A new one begins when the last session of the old one is back from its work, so that no
 //! handle of the old one can be taken for one of the new.
 
+use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ struct State {
     /// In phase `Up` those to be leased, otherwise those to be closed.
     free: Vec<Session>,
     busy: usize,
+    /// Calls that wait for a session or for the token; to wake nobody would cost each operation a system call.
+    waiting: usize,
     /// Whether anything was done in this generation; a token that opens and then fails is as bad as an absent one.
     proven: bool,
     backoff: Backoff,
@@ -89,6 +92,7 @@ impl Link {
                 generation: 0,
                 free,
                 busy: 0,
+                waiting: 0,
                 proven: false,
                 backoff: Backoff::new(settings.reopen_pause),
             }),
@@ -113,7 +117,7 @@ impl Link {
     /// token is opened again and `work` runs once more, so it must bear being repeated.
     pub(crate) fn run<T>(
         &self,
-        what: &str,
+        what: impl fmt::Display,
         mut work: impl FnMut(Place<'_>) -> Result<T, Failure>,
     ) -> Result<T, ModuleError> {
         let mut last_chance = false;
@@ -123,7 +127,7 @@ impl Link {
                 Err(failure) => failure,
             };
             if !failure.ends_session() || last_chance {
-                return Err(failure.explain(what));
+                return Err(failure.explain(&what.to_string()));
             }
             last_chance = true;
         }
@@ -160,11 +164,13 @@ impl Link {
                 ))
                 .because(Reason::Timeout));
             }
+            state.waiting += 1;
             state = self
                 .changed
                 .wait_timeout(state, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            state.waiting -= 1;
         }
     }
 
@@ -259,8 +265,12 @@ impl Drop for Lease<'_> {
             // Another session of this generation was lost meanwhile.
             _ => {}
         }
+        let awaited = state.waiting > 0;
+        drop(state);
         // Whoever waits may be waiting for a session or for the last one of a lost generation.
-        self.link.changed.notify_all();
+        if awaited {
+            self.link.changed.notify_all();
+        }
     }
 }
 

@@ -154,7 +154,7 @@ impl SecurityModule for Pkcs11Module {
         curve: Curve,
         usage: KeyUsage,
     ) -> Result<PublicKey, ModuleError> {
-        self.token.link.run(&format!("making key {key}"), |at| {
+        self.token.link.run(format_args!("making key {key}"), |at| {
             self.token.require_alive(at)?;
             self.token.require(MechanismType::ECC_KEY_PAIR_GEN)?;
             let made = keys::generate(at.session, key, curve, usage)?;
@@ -167,10 +167,12 @@ impl SecurityModule for Pkcs11Module {
     fn remove_key(&self, key: &KeyId) -> Result<(), ModuleError> {
         self.token.require_destruction()?;
         let mut begun = false;
-        self.token.link.run(&format!("removing key {key}"), |at| {
-            self.token.known(at).keys.remove(key);
-            keys::remove(at.session, key, &mut begun)
-        })
+        self.token
+            .link
+            .run(format_args!("removing key {key}"), |at| {
+                self.token.known(at).keys.remove(key);
+                keys::remove(at.session, key, &mut begun)
+            })
     }
 
     fn keys(&self) -> Result<Vec<KeyInfo>, ModuleError> {
@@ -181,9 +183,11 @@ impl SecurityModule for Pkcs11Module {
 
     /// Always read from the token, since another program may have put another key in this one's place.
     fn public_key(&self, key: &KeyId) -> Result<PublicKey, ModuleError> {
-        self.token.link.run(&format!("reading key {key}"), |at| {
-            Ok(self.token.look_up(at, key)?.public)
-        })
+        self.token
+            .link
+            .run(format_args!("reading key {key}"), |at| {
+                Ok(self.token.look_up(at, key)?.public)
+            })
     }
 
     fn sign_digest(&self, key: &KeyId, digest: &[u8]) -> Result<Vec<u8>, ModuleError> {
@@ -249,9 +253,11 @@ impl SecurityModule for Pkcs11Module {
     }
 
     fn read_object(&self, object: &ObjectId) -> Result<Vec<u8>, ModuleError> {
-        self.token.link.run(&format!("reading the {object}"), |at| {
-            storage::read(at.session, object)
-        })
+        self.token
+            .link
+            .run(format_args!("reading the {object}"), |at| {
+                storage::read(at.session, object)
+            })
     }
 
     fn write_object(&self, object: &ObjectId, content: &[u8]) -> Result<(), ModuleError> {
@@ -267,9 +273,11 @@ impl SecurityModule for Pkcs11Module {
                 content.len()
             )));
         }
-        self.token.link.run(&format!("storing the {object}"), |at| {
-            self.token.write(at, object, content)
-        })
+        self.token
+            .link
+            .run(format_args!("storing the {object}"), |at| {
+                self.token.write(at, object, content)
+            })
     }
 
     fn remove_object(&self, object: &ObjectId) -> Result<(), ModuleError> {
@@ -278,7 +286,7 @@ impl SecurityModule for Pkcs11Module {
         let mut begun = false;
         self.token
             .link
-            .run(&format!("removing the {object}"), |at| {
+            .run(format_args!("removing the {object}"), |at| {
                 storage::remove(at.session, object, &mut begun)
             })
     }
@@ -317,10 +325,12 @@ impl hsm_api::Import for Pkcs11Module {
         let public = hsm_soft::PrivateKey::from_bytes(curve, scalar)?
             .public_key()
             .clone();
-        self.token.link.run(&format!("importing key {key}"), |at| {
-            self.token.require_alive(at)?;
-            keys::import(at.session, key, usage, scalar, &public)
-        })?;
+        self.token
+            .link
+            .run(format_args!("importing key {key}"), |at| {
+                self.token.require_alive(at)?;
+                keys::import(at.session, key, usage, scalar, &public)
+            })?;
         Ok(public)
     }
 }
@@ -396,7 +406,7 @@ impl Token {
         key: &KeyId,
         mut work: impl FnMut(Place<'_>, &Key) -> Result<T, Failure>,
     ) -> Result<T, ModuleError> {
-        self.link.run(&format!("{what} key {key}"), |at| {
+        self.link.run(format_args!("{what} key {key}"), |at| {
             self.require_alive(at)?;
             let known = self.known(at).keys.get(key).cloned();
             if let Some(found) = known {
