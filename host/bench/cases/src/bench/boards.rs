@@ -21,23 +21,33 @@ pub struct BoardNetwork {
 }
 
 /// A wire that a case has spoilt.
-pub struct Spoiled<'b>(&'b BoardNetwork);
+pub struct Spoiled<'b> {
+    network: &'b BoardNetwork,
+    /// What the rig's usual state, or a case before, had hit already.
+    before: u64,
+}
 
-impl Spoiled<'_> {
-    /// Frames that were lost, cut, reordered or doubled so far, at all ports together.
-    pub fn hits(&self) -> u64 {
-        let ports = self.0.wire.ports();
+impl BoardNetwork {
+    fn hits(&self) -> u64 {
+        let ports = self.wire.ports();
         ports
-            .map(|port| self.0.wire.counters(port))
+            .map(|port| self.wire.counters(port))
             .map(|seen| seen.lost + seen.truncated + seen.reordered + seen.duplicated)
             .sum()
     }
 }
 
+impl Spoiled<'_> {
+    /// Frames that were lost, cut, reordered or doubled since the wire was spoilt, at all ports together.
+    pub fn hits(&self) -> u64 {
+        self.network.hits() - self.before
+    }
+}
+
 impl Drop for Spoiled<'_> {
     fn drop(&mut self) {
-        for port in self.0.wire.ports() {
-            self.0.wire.impair(port, self.0.usual);
+        for port in self.network.wire.ports() {
+            self.network.wire.impair(port, self.network.usual);
         }
     }
 }
@@ -102,12 +112,13 @@ impl Bench {
 
     /// Spoils the wire at every port, and gives it back its usual state when the guard is dropped.
     pub fn spoil_wire(&self, impairments: Impairments) -> Result<Spoiled<'_>, Stop> {
-        let wire = self.wire.as_ref();
-        let wire = wire.ok_or_else(|| Stop::Bench("the rig has no wire".into()))?;
-        for port in wire.wire.ports() {
-            wire.wire.impair(port, impairments);
+        let network = self.wire.as_ref();
+        let network = network.ok_or_else(|| Stop::Bench("the rig has no wire".into()))?;
+        let before = network.hits();
+        for port in network.wire.ports() {
+            network.wire.impair(port, impairments);
         }
-        Ok(Spoiled(wire))
+        Ok(Spoiled { network, before })
     }
 
     /// Sends a command and waits for a state that fits; the case fails and ends when it does not come.

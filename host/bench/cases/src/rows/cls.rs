@@ -344,7 +344,8 @@ pub const CLS_06: Case<Bench> = Case {
         bench.expect_relay(ctx, "before the cable is cut", true)?;
         bench.active_emt()?.forget_sessions();
         let cut = bench.spoil_wire(Impairments::cut())?;
-        let patience = ctx.phase(Duration::from_secs(LIMITS.heartbeat_s.into()) * 5);
+        let latest = Duration::from_secs(LIMITS.heartbeat_s.into()) * 5;
+        let patience = ctx.phase(latest);
         let fell = ctx.wait_for(patience, |_| {
             let relay = bench.board()?.relay().or_rig("reading the relay")?;
             Ok((relay == Some(false)).then_some(()))
@@ -354,7 +355,7 @@ pub const CLS_06: Case<Bench> = Case {
         ctx.expect(
             fell,
             "relay at the pin, cable cut",
-            "off within the heartbeat time",
+            format!("off within {latest:?}"),
             if fell { "off" } else { "on" },
         );
         session.abort();
