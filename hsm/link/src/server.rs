@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,18 +17,22 @@ use crate::desk::Desk;
 use crate::secret::Secret;
 use crate::stream::Stream;
 
-/// A module that is being served; dropping it ends all connections.
+/// A module that is being served; dropping it ends all connections and waits until nobody works on the module any more,
+/// 5 s at most: a token's library that is still called while the process ends may bring it down.
 pub struct Served {
     address: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
 
+/// What the acceptor, the connections and [`Served`] have in common. The module is not part of it: who works on it lets
+/// go of it before saying so.
 struct Shared {
-    module: Arc<dyn SecurityModule>,
     secret: Secret,
     stopped: AtomicBool,
     open: Mutex<BTreeMap<u64, TcpStream>>,
+    /// A connection ended.
+    left: Condvar,
 }
 
 impl Shared {
@@ -48,14 +52,14 @@ pub fn serve(
 ) -> io::Result<Served> {
     let address = listener.local_addr()?;
     let shared = Arc::new(Shared {
-        module,
         secret,
         stopped: AtomicBool::new(false),
         open: Mutex::default(),
+        left: Condvar::new(),
     });
     let acceptor = std::thread::Builder::new().name("hsm-link".into()).spawn({
         let shared = Arc::clone(&shared);
-        move || accept(&listener, &shared)
+        move || accept(&listener, &module, &shared)
     })?;
     Ok(Served {
         address,
@@ -64,7 +68,7 @@ pub fn serve(
     })
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, module: &Arc<dyn SecurityModule>, shared: &Arc<Shared>) {
     let numbered = (0..).zip(listener.incoming());
     for (number, stream) in numbered {
         if shared.stopped.load(Ordering::SeqCst) {
@@ -88,11 +92,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let worker = std::thread::Builder::new().name(format!("hsm-link-{number}"));
         let spawned = worker.spawn({
             let shared = Arc::clone(shared);
+            let module = Arc::clone(module);
             move || {
                 let _leaving = Leaving(&shared, number);
+                let module = module;
                 // Small messages, each waited for.
                 let _ = stream.set_nodelay(true);
-                let _ = serve_stream(stream, shared.module.as_ref(), &shared.secret);
+                let _ = serve_stream(stream, module.as_ref(), &shared.secret);
             }
         });
         if spawned.is_err() {
@@ -107,6 +113,7 @@ struct Leaving<'a>(&'a Shared, u64);
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.0.open().remove(&self.1);
+        self.0.left.notify_all();
     }
 }
 
@@ -152,9 +159,16 @@ impl Drop for Served {
         if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
             let _ = acceptor.join();
         }
-        for stream in self.shared.open().values() {
+        let open = self.shared.open();
+        for stream in open.values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        let all_left = |open: &mut BTreeMap<_, _>| !open.is_empty();
+        drop(
+            self.shared
+                .left
+                .wait_timeout_while(open, PART_TIME, all_left),
+        );
     }
 }
 

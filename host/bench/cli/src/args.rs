@@ -76,7 +76,7 @@ pub struct InputArgs {
     /// Assumptions: what stands in for specifications that were not at hand.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_ASSUMPTIONS)]
     pub assumptions: PathBuf,
-    /// Filter, e.g. 'id(PRX-*) & !id(PRX-19)', 'iface(HAN) | level(characterise)', 'needs(meter.*)'.
+    /// Filter; the rig's `default-filter` when not given, all cases with 'all()'. E.g. 'id(PRX-*) & !id(PRX-19)', 'iface(HAN) | level(characterise)', 'needs(meter.*)'.
     #[arg(short = 'E', long = "filter", value_name = "EXPRESSION")]
     pub filter: Option<String>,
 }

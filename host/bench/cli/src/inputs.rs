@@ -3,7 +3,7 @@
 
 use bench_cases::bench::Bench;
 use bench_engine::{ExitCode, Selected};
-use bench_rig::{Assumptions, Filter, Ics, LoadError, Rig};
+use bench_rig::{Assumptions, Filter, FilterError, Ics, LoadError, Rig};
 
 use crate::args::InputArgs;
 use crate::failure::Failure;
@@ -16,6 +16,8 @@ pub struct Inputs {
     pub ics: Ics,
     /// What is assumed.
     pub assumptions: Assumptions,
+    /// The filter expression that counts: the one given, else the rig's default; empty when there is neither.
+    pub filter: String,
     /// Which cases, and why some are not run.
     pub selection: Vec<Selected<Bench>>,
 }
@@ -26,13 +28,14 @@ impl Inputs {
         let rig = Rig::load(&arguments.rig).map_err(invalid)?;
         let ics = Ics::load(&arguments.ics).map_err(invalid)?;
         let assumptions = Assumptions::load(&arguments.assumptions).map_err(invalid)?;
-        let filter = arguments
+        let given = arguments
             .filter
             .as_deref()
-            .map(str::parse::<Filter>)
+            .map(|text| Ok((text.to_owned(), text.parse::<Filter>()?)))
             .transpose()
-            .map_err(|error| Failure::diagnostic(ExitCode::Usage, error))?;
-        let selection = bench_cases::select(filter.as_ref(), &ics, &rig.capabilities());
+            .map_err(|error: FilterError| Failure::diagnostic(ExitCode::Usage, error))?;
+        let (filter, parsed) = given.or_else(|| rig.default_filter.clone()).unzip();
+        let selection = bench_cases::select(parsed.as_ref(), &ics, &rig.capabilities());
         if selection.is_empty() {
             return Err(Failure::with_help(
                 ExitCode::NothingSelected,
@@ -61,7 +64,19 @@ impl Inputs {
             rig,
             ics,
             assumptions,
+            filter: filter.unwrap_or_default(),
             selection,
+        })
+    }
+
+    /// What a reader of the verdicts must know about cases that were not selected.
+    pub fn left_out(&self) -> Option<String> {
+        let (selected, all) = (self.selection.len(), bench_cases::catalogue().len());
+        (selected < all).then(|| {
+            format!(
+                "partial run: the filter {} selected {selected} of {all} cases",
+                self.filter
+            )
         })
     }
 }

@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use crate::diagnostic::{Problem, did_you_mean};
 use crate::document::Reader;
+use crate::filter::{Filter, FilterError};
 use crate::resource::{PinSource, Resource};
 use crate::rig::{LockDirSetting, Metering, Rig, RigSection};
 use crate::role::{
@@ -156,6 +157,7 @@ impl Resolver {
         }
         let head = sections.rig?;
         let (timeout_multiplier, lock_dir) = self.head(&head);
+        let default_filter = self.default_filter(&head);
         let resources = resources
             .into_iter()
             .filter_map(|(name, entry)| {
@@ -172,6 +174,7 @@ impl Resolver {
             labels: head.labels,
             timeout_multiplier,
             lock_dir,
+            default_filter,
             clock: sections.clock,
             metering,
             resources,
@@ -242,6 +245,21 @@ impl Resolver {
             multiplier.map_or(1.0, |multiplier| *multiplier.get_ref()),
             lock_dir,
         )
+    }
+
+    fn default_filter(&mut self, section: &RigSection) -> Option<(String, Filter)> {
+        let text = section.default_filter.as_ref()?;
+        match text.get_ref().parse() {
+            Ok(filter) => Some((text.get_ref().clone(), filter)),
+            Err(error) => {
+                let error: FilterError = error;
+                let message = format!("default-filter: {error}");
+                let help = "for example default-filter = \"!needs(cls.device)\"; `smgw-bench list` prints what cases need";
+                self.reader
+                    .problem_help(text.span(), message, "not a filter", help);
+                None
+            }
+        }
     }
 
     fn metering(&mut self, metering: Metering, at: Range<usize>) -> Metering {

@@ -13,6 +13,7 @@ use toml::Spanned;
 use crate::diagnostic::{LoadError, Problems, read_text};
 use crate::discover::{SelectError, SerialPort};
 use crate::duration::Span;
+use crate::filter::Filter;
 use crate::lock::LockKey;
 use crate::resolve;
 use crate::resource::{PinSource, PowerDriver, Resource};
@@ -106,6 +107,9 @@ pub(crate) struct RigSection {
     pub(crate) timeout_multiplier: Option<Spanned<f64>>,
     /// `auto`, or a directory that all users of the rig share.
     pub(crate) lock_dir: Option<String>,
+    /// Which cases a run without `-E` takes; all of them when not given.
+    #[schemars(with = "Option<String>")]
+    pub(crate) default_filter: Option<Spanned<String>>,
 }
 
 /// A resolved rig.
@@ -125,6 +129,8 @@ pub struct Rig {
     pub timeout_multiplier: f64,
     /// Where the locks are.
     pub lock_dir: LockDirSetting,
+    /// Which cases are meant where no filter is given: as it stands in the file, and parsed.
+    pub default_filter: Option<(String, Filter)>,
     /// What is known about the host clock.
     pub clock: Clock,
     /// What is registered how often.

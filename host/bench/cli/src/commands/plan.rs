@@ -13,7 +13,7 @@ use bench_rig::{Plan, Span};
 use bench_timing::DECISION_RULE;
 use sha2::{Digest, Sha256};
 
-use crate::args::{InputArgs, PlanArgs};
+use crate::args::PlanArgs;
 use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::progress::word;
@@ -25,7 +25,7 @@ pub fn run(arguments: &PlanArgs) -> Result<ExitCode, Failure> {
         return explain(&inputs, id);
     }
     if let Some(path) = &arguments.output {
-        let plan = plan(&inputs, &arguments.inputs, 0);
+        let plan = plan(&inputs, 0);
         fs::write(path, plan.to_toml()).map_err(|error| {
             Failure::new(ExitCode::Usage, format!("{}: {error}", path.display()))
         })?;
@@ -43,6 +43,9 @@ pub fn run(arguments: &PlanArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
+    if let Some(left_out) = inputs.left_out() {
+        println!("{:<16}{left_out}", "");
+    }
     for part in inputs.rig.undrivable() {
         println!("not drivable    {}: {}", part.part, part.reason);
     }
@@ -50,7 +53,7 @@ pub fn run(arguments: &PlanArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The selection as a plan file.
-pub fn plan(inputs: &Inputs, arguments: &InputArgs, seed: u64) -> Plan {
+pub fn plan(inputs: &Inputs, seed: u64) -> Plan {
     let input = |path: &Path, text: &str| PlanInput {
         file: path.display().to_string(),
         sha256: hex(&Sha256::digest(text.as_bytes())),
@@ -60,7 +63,7 @@ pub fn plan(inputs: &Inputs, arguments: &InputArgs, seed: u64) -> Plan {
         tool: tool(),
         seed,
         decision_rule: DECISION_RULE.to_owned(),
-        filter: arguments.filter.clone().unwrap_or_default(),
+        filter: inputs.filter.clone(),
         rig: input(&inputs.rig.path, &inputs.rig.text),
         ics: input(&inputs.ics.path, &inputs.ics.text),
         assumptions: input(&inputs.assumptions.path, &inputs.assumptions.text),

@@ -60,9 +60,12 @@ pub fn run(arguments: &RunArgs) -> Result<ExitCode, Failure> {
         revision: revision.clone(),
     };
     let bundle = Bundle::create(&arguments.report_dir, meta, &clock).map_err(evidence)?;
-    keep_inputs(&bundle, &inputs, arguments, seed).map_err(evidence)?;
+    keep_inputs(&bundle, &inputs, seed).map_err(evidence)?;
     let progress = Arc::new(Progress::new(bundle.events().clone(), interactive));
     progress.say(&format!("run           {run_id}  seed {seed}"));
+    if let Some(left_out) = inputs.left_out() {
+        progress.say(&format!("              {left_out}"));
+    }
 
     progress.stage("making tokens and the sealing key");
     let prepare = || Grounds::prepare(&inputs.rig, &run_id);
@@ -246,13 +249,12 @@ fn lock(rig: &Rig, arguments: &RunArgs, run_id: &str, since: &str) -> Result<Rig
 fn keep_inputs(
     bundle: &Bundle,
     inputs: &Inputs,
-    arguments: &RunArgs,
     seed: u64,
 ) -> Result<(), bench_evidence::EvidenceError> {
     bundle.add_input("rig.toml", inputs.rig.text.as_bytes())?;
     bundle.add_input("ics.toml", inputs.ics.text.as_bytes())?;
     bundle.add_input("assumptions.toml", inputs.assumptions.text.as_bytes())?;
-    let plan = plan(inputs, &arguments.inputs, seed).to_toml();
+    let plan = plan(inputs, seed).to_toml();
     bundle.add_input("plan.lock.toml", plan.as_bytes())
 }
 
@@ -275,12 +277,7 @@ impl Record {
     ) -> Self {
         let product = &inputs.ics.product;
         let mut notes = inputs.rig.notes();
-        let (selected, all) = (inputs.selection.len(), bench_cases::catalogue().len());
-        if selected < all {
-            notes.push(format!(
-                "partial run: a filter selected {selected} of {all} cases"
-            ));
-        }
+        notes.extend(inputs.left_out());
         if let Some(defect) = defect {
             notes.push(format!(
                 "the reference gateway misbehaves on purpose: {defect}"
