@@ -13,7 +13,9 @@ struct Readme;
 mod grid;
 mod list;
 mod meter;
+pub mod profile;
 mod status;
+pub mod taf;
 
 pub use grid::{Grid, GridError, Tolerance};
 pub use list::{Content, Entry, GapReason, LogicalName, Newest, Reading, ValueList};

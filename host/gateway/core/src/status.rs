@@ -30,6 +30,15 @@ impl CombinedStatus {
         }
     }
 
+    /// The same with bit 9: what the gateway knew of the time was not valid.
+    #[must_use]
+    pub const fn with_time_invalid(self) -> Self {
+        Self {
+            gateway: self.gateway | Self::TIME_INVALID,
+            meter: self.meter,
+        }
+    }
+
     /// A gap: bit 13, and no meter word because no telegram counts.
     pub const fn of_gap() -> Self {
         Self {
@@ -60,10 +69,7 @@ mod tests {
         let published = CombinedStatus::of_value(1 << 2);
         assert_eq!(published.to_string(), "a000000020000000");
         assert_eq!(CombinedStatus::of_gap().to_string(), "a004000000000000");
-        let invalid = CombinedStatus {
-            gateway: CombinedStatus::IDENTIFICATION | CombinedStatus::TIME_INVALID,
-            meter: 1 << 31,
-        };
+        let invalid = CombinedStatus::of_value(1 << 31).with_time_invalid();
         assert_eq!(invalid.to_string(), "a040000000000001");
     }
 }
