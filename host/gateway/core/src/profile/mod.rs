@@ -2,6 +2,19 @@
 //! Profiles: what the administrator tells the gateway to do, as validated types
 //! (smart meter gateway profiles of TR-03109-1; catalogue rows ADM-02, ADM-03).
 
+mod meter;
 mod name;
+mod partner;
+mod refusal;
+mod schedule;
+mod set;
+mod text;
+mod validity;
 
+pub use meter::MeterProfile;
 pub use name::{ProfileName, ProfileNameError};
+pub use partner::{CommunicationProfile, ProxyProfile, UserProfile, UserRole};
+pub use refusal::Refused;
+pub use schedule::{Schedule, Version};
+pub use set::ProfileSet;
+pub use validity::Validity;
