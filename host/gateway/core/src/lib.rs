@@ -11,6 +11,7 @@
 struct Readme;
 
 mod grid;
+mod inner_signature;
 mod list;
 mod meter;
 pub mod profile;
@@ -18,6 +19,7 @@ mod status;
 pub mod taf;
 
 pub use grid::{Grid, GridError, Tolerance};
+pub use inner_signature::inner_signature_input;
 pub use list::{Content, Entry, GapReason, LogicalName, Newest, Reading, ValueList};
 pub use meter::Meter;
 pub use status::CombinedStatus;

@@ -144,6 +144,8 @@ pub struct ValueList {
     /// Strongest finding since the last decision, wherever it lay.
     in_period: Option<GapReason>,
     lost_since: Option<UtcNanos>,
+    /// The first grid point that is no longer this list's.
+    end: Option<UtcNanos>,
 }
 
 impl ValueList {
@@ -162,7 +164,18 @@ impl ValueList {
             in_window: None,
             in_period: None,
             lost_since: None,
+            end: None,
         }
+    }
+
+    /// Ends the list before the grid point `end`; what comes later belongs to another list.
+    pub fn close(&mut self, end: UtcNanos) {
+        self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+    }
+
+    /// Whether the last entry has been given.
+    pub fn is_finished(&self) -> bool {
+        self.end.is_some_and(|end| self.target >= end)
     }
 
     /// The register this list keeps.
@@ -217,7 +230,7 @@ impl ValueList {
     /// is ever repeated. A clock stepping forward yields gaps, but for more than 3000 points at
     /// once the list skips to the present instead of filling the store with a wrong clock.
     pub fn handle_time(&mut self, now: UtcNanos) -> Option<Entry> {
-        if now < self.grid.decision_of(self.target) {
+        if self.is_finished() || now < self.grid.decision_of(self.target) {
             return None;
         }
         let entry = self.decide();
@@ -230,9 +243,9 @@ impl ValueList {
         Some(entry)
     }
 
-    /// When the next entry is due.
-    pub fn next_deadline(&self) -> UtcNanos {
-        self.grid.decision_of(self.target)
+    /// When the next entry is due; `None` when the last one has been given.
+    pub fn next_deadline(&self) -> Option<UtcNanos> {
+        (!self.is_finished()).then(|| self.grid.decision_of(self.target))
     }
 
     fn note(&mut self, reason: GapReason, stamp: UtcNanos) {

@@ -6,10 +6,11 @@ use smgw_units::{DeviceId, Obis, UtcNanos};
 use crate::grid::Grid;
 use crate::list::{Entry, GapReason, LogicalName, Newest, Reading, ValueList};
 
-/// The registers the gateway keeps of one meter.
+/// The registers the gateway keeps of one meter on one grid.
 #[derive(Clone, Debug)]
 pub struct Meter {
     id: DeviceId,
+    grid: Grid,
     lists: Vec<ValueList>,
 }
 
@@ -25,6 +26,7 @@ impl Meter {
         let list = |&obis: &Obis| ValueList::new(obis, grid, start, newest(obis));
         Self {
             id,
+            grid,
             lists: registers.iter().map(list).collect(),
         }
     }
@@ -32,6 +34,21 @@ impl Meter {
     /// The meter's device id.
     pub fn id(&self) -> DeviceId {
         self.id
+    }
+
+    /// The grid of its lists.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// Ends all lists before the grid point `end`.
+    pub fn close(&mut self, end: UtcNanos) {
+        self.lists.iter_mut().for_each(|list| list.close(end));
+    }
+
+    /// Whether all lists have given their last entries.
+    pub fn is_finished(&self) -> bool {
+        self.lists.iter().all(ValueList::is_finished)
     }
 
     /// Names of the lists, in the order of the registers.
@@ -79,8 +96,8 @@ impl Meter {
         self.lists.iter_mut().flat_map(due).collect()
     }
 
-    /// When the next entry of any register is due; `None` without registers.
+    /// When the next entry of any register is due; `None` when there will be none.
     pub fn next_deadline(&self) -> Option<UtcNanos> {
-        self.lists.iter().map(ValueList::next_deadline).min()
+        self.lists.iter().filter_map(ValueList::next_deadline).min()
     }
 }

@@ -208,7 +208,10 @@ proptest! {
 fn starts_with_the_first_grid_point_after_the_start() {
     let mid_period = UtcNanos::from_seconds(1_000);
     let list = ValueList::new(Obis::IMPORT_TOTAL, grid(900), mid_period, Newest::default());
-    assert_eq!(list.next_deadline(), UtcNanos::from_seconds(1_800 + 9 + 2));
+    assert_eq!(
+        list.next_deadline(),
+        Some(UtcNanos::from_seconds(1_800 + 9 + 2))
+    );
 }
 
 #[test]
@@ -224,7 +227,10 @@ fn goes_on_after_what_the_store_holds() {
         UtcNanos::from_seconds(2_000),
         held,
     );
-    assert_eq!(list.next_deadline(), UtcNanos::from_seconds(3_600 + 9 + 2));
+    assert_eq!(
+        list.next_deadline(),
+        Some(UtcNanos::from_seconds(3_600 + 9 + 2))
+    );
 }
 
 #[test]
@@ -236,7 +242,7 @@ fn a_wrong_clock_does_not_fill_the_store() {
     assert_eq!(entries.len(), 1);
     assert_eq!(
         list.next_deadline(),
-        UtcNanos::from_seconds(900 * 1_000_001 + 11)
+        Some(UtcNanos::from_seconds(900 * 1_000_001 + 11))
     );
 }
 
@@ -274,5 +280,36 @@ fn a_telegram_without_a_register_leaves_a_gap_in_that_list_only() {
             "0100010800ff.1smb0000000001.sm",
             "0100100700ff.1smb0000000001.sm"
         ]
+    );
+}
+
+#[test]
+fn a_closed_list_ends_before_its_end_and_the_next_one_begins_with_it() {
+    let at = UtcNanos::from_seconds;
+    let list = |start| ValueList::new(Obis::IMPORT_TOTAL, grid(900), at(start), Newest::default());
+    let (mut old, mut new) = (list(1), list(1_799));
+    old.close(at(1_800));
+    let (mut of_old, mut of_new) = (Vec::new(), Vec::new());
+    for second in [905, 1_795, 2_695, 3_000] {
+        for (list, given) in [(&mut old, &mut of_old), (&mut new, &mut of_new)] {
+            given.extend(std::iter::from_fn(|| list.handle_time(at(second))));
+            list.observe(reading(second.into()), at(second));
+        }
+    }
+    let targets = |given: &[Entry]| {
+        given
+            .iter()
+            .map(|entry| entry.target.seconds())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (targets(&of_old), targets(&of_new)),
+        (vec![900], vec![1_800, 2_700])
+    );
+    assert!(old.is_finished() && old.next_deadline().is_none());
+    assert!(
+        of_new
+            .iter()
+            .all(|entry| matches!(entry.content, Content::Value { .. }))
     );
 }
