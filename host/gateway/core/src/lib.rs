@@ -13,6 +13,7 @@ struct Readme;
 mod grid;
 mod inner_signature;
 mod list;
+pub mod log;
 mod meter;
 pub mod profile;
 mod status;

@@ -27,7 +27,7 @@ use crate::lmn::{self, Line};
 use crate::measuring::Measuring;
 use crate::module::{self, ModuleUnusable, Secure};
 use crate::stop::{Reasons, Stop, Stopping};
-use crate::store::{Store, StoreError};
+use crate::store::{Options, Store, StoreError};
 use crate::tls::TlsFactory;
 
 /// Why the gateway did not start, or stopped on its own.
@@ -134,7 +134,7 @@ pub fn run_with<S: Future<Output = ()>>(
     let metering = Metering::start(&config, grid, defects)?;
     let view = View {
         device_id: config.device_id,
-        period_seconds: grid.period_seconds(),
+        period_seconds: period(grid),
         meters: config
             .meters
             .iter()
@@ -265,13 +265,18 @@ impl Metering {
             })
         });
         let ports: Vec<_> = ports.collect::<Result<_, _>>()?;
-        let store = Store::open(&config.store)?;
+        let period = period(grid);
+        let options = Options {
+            period,
+            ..Options::default()
+        };
+        let store = Store::open(&config.store, options)?;
         let started_at = clock::utc_now();
         let meters = config.meters.iter().map(|meter| {
             let held = meter
                 .registers
                 .iter()
-                .map(|obis| Ok((*obis, store.newest(meter.id, *obis)?)));
+                .map(|obis| Ok((*obis, store.newest(meter.id, *obis, period)?)));
             let held: Vec<_> = held.collect::<Result<_, StoreError>>()?;
             let newest = |obis| {
                 held.iter()
@@ -294,7 +299,7 @@ impl Metering {
             started_at,
         ));
         let (events, received) = mpsc::channel();
-        let measuring = Measuring::new(meters, store, board.clone(), defects);
+        let measuring = Measuring::new(meters, period, store, board.clone(), defects);
         let measuring = std::thread::Builder::new()
             .name("measuring".into())
             .spawn(move || measuring.run(&received))?;
@@ -334,6 +339,11 @@ impl Metering {
         }
         let _ = self.measuring.join();
     }
+}
+
+/// The registration period in seconds, at most 31 days.
+fn period(grid: Grid) -> u32 {
+    u32::try_from(grid.period_seconds()).unwrap_or(u32::MAX)
 }
 
 const SERVERS_END: Duration = Duration::from_secs(3);

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::board::{Board, Reception};
 use crate::clock;
 use crate::defects::Defects;
-use crate::store::Store;
+use crate::store::{Batch, Kept, Store};
 
 /// What a line reports.
 #[derive(Clone, Debug)]
@@ -56,18 +56,27 @@ pub struct Measuring {
     store: Store,
     board: Arc<Board>,
     defects: Defects,
-    /// Entries the store has not taken yet.
-    unsaved: VecDeque<(DeviceId, Vec<Entry>)>,
+    /// Registration period in seconds.
+    period: u32,
+    /// Batches the store has not taken yet.
+    unsaved: VecDeque<Batch>,
 }
 
 impl Measuring {
     /// Ready to run.
-    pub fn new(meters: Vec<Meter>, store: Store, board: Arc<Board>, defects: Defects) -> Self {
+    pub fn new(
+        meters: Vec<Meter>,
+        period: u32,
+        store: Store,
+        board: Arc<Board>,
+        defects: Defects,
+    ) -> Self {
         Self {
             meters,
             store,
             board,
             defects,
+            period,
             unsaved: VecDeque::new(),
         }
     }
@@ -140,22 +149,31 @@ impl Measuring {
         }
     }
 
+    /// Decides what is due, and keeps it. While the store refuses, a few batches wait; then measuring stops: nothing more
+    /// is decided until the store takes them, and what was due in between becomes gaps.
     fn handle_time(&mut self, now: UtcNanos) {
-        for meter in &mut self.meters {
-            let mut entries = meter.handle_time(now);
-            if entries.is_empty() {
-                continue;
+        if self.unsaved.len() < MOST_UNSAVED {
+            let mut batch = Batch::default();
+            for meter in &mut self.meters {
+                let mut entries = meter.handle_time(now);
+                self.defects.falsify_entries(meter.id(), &mut entries);
+                for entry in entries {
+                    log(meter.id(), &entry);
+                    batch.entries.push(Kept {
+                        meter: meter.id(),
+                        period: self.period,
+                        entry,
+                        signature: Vec::new(),
+                    });
+                }
             }
-            self.defects.falsify_entries(meter.id(), &mut entries);
-            for entry in &entries {
-                log(meter.id(), entry);
+            if !batch.entries.is_empty() {
+                self.unsaved.push_back(batch);
             }
-            self.unsaved.push_back((meter.id(), entries));
         }
-        while let Some((meter, entries)) = self.unsaved.front() {
-            if let Err(error) = self.store.append(*meter, entries) {
-                error!(%meter, %error, waiting = self.unsaved.len(), "entries not stored, trying again");
-                self.unsaved.truncate(MOST_UNSAVED);
+        while let Some(batch) = self.unsaved.front() {
+            if let Err(error) = self.store.commit(batch) {
+                error!(%error, waiting = self.unsaved.len(), "entries not stored, trying again");
                 return;
             }
             self.unsaved.pop_front();
@@ -176,5 +194,5 @@ fn log(meter: DeviceId, entry: &Entry) {
 
 /// So that a clock that was stepped is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// Batches kept while the store refuses: a day of two meters by quarter hours.
-const MOST_UNSAVED: usize = 192;
+/// Registration instants that wait while the store refuses.
+const MOST_UNSAVED: usize = 4;

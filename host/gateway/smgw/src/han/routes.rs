@@ -333,7 +333,7 @@ struct MeterInfo {
 #[serde(rename_all = "camelCase")]
 struct ValueLists {
     meter_id: String,
-    registration_period: i64,
+    registration_period: u32,
     lists: Vec<List>,
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::board::{Board, Reception};
-use crate::store::Store;
+use crate::store::{Batch, Kept, Options, Store};
 
 const METER: &str = "1smb0000000001";
 const FOREIGN: &str = "1smb0000000002";
@@ -52,7 +52,18 @@ impl Gateway {
             entry(0, value),
             entry(1, Content::Gap(GapReason::NoTelegram)),
         ];
-        Store::open(&path).unwrap().append(meter, &entries).unwrap();
+        let kept = entries.map(|entry| Kept {
+            meter,
+            period: 900,
+            entry,
+            signature: Vec::new(),
+        });
+        let batch = Batch {
+            entries: kept.into(),
+            ..Batch::default()
+        };
+        let mut store = Store::open(&path, Options::default()).unwrap();
+        store.commit(&batch).unwrap();
         let board = Board::new([meter, foreign], grid, UtcNanos::from_seconds(start));
         board.received(
             0,

@@ -16,7 +16,7 @@ pub struct View {
     /// The gateway's id.
     pub device_id: DeviceId,
     /// Registration period in seconds.
-    pub period_seconds: i64,
+    pub period_seconds: u32,
     /// Meters and the registers kept of them.
     pub meters: Vec<(DeviceId, Vec<Obis>)>,
     /// Links and receptions.
@@ -43,7 +43,12 @@ impl View {
         selection: Selection,
     ) -> Result<Vec<(Obis, Vec<Entry>)>, StoreError> {
         let store = Store::open_reader(&self.store)?;
-        let list = |obis: &Obis| Ok((*obis, store.entries(meter, *obis, selection)?));
+        let list = |obis: &Obis| {
+            Ok((
+                *obis,
+                store.entries(meter, *obis, self.period_seconds, selection)?,
+            ))
+        };
         registers.iter().map(list).collect()
     }
 }
