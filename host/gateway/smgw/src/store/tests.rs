@@ -285,7 +285,8 @@ fn a_newer_file_is_refused_untouched() {
 #[test]
 fn a_damaged_file_is_refused_and_left_as_it_is() {
     // No SQLite file at all, a header cut short, a page in the middle overwritten.
-    let spoil: [&dyn Fn(&mut Vec<u8>); 3] = [
+    type Spoil = dyn Fn(&mut Vec<u8>);
+    let spoil: [&Spoil; 3] = [
         &|bytes| bytes[..16].fill(b'x'),
         &|bytes| bytes.truncate(50),
         &|bytes| {
