@@ -9,27 +9,20 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct Reserve {
     path: PathBuf,
-    filled: bool,
 }
 
 impl Reserve {
     pub(super) fn beside(store: &Path) -> Self {
         let mut path = store.as_os_str().to_owned();
         path.push("-reserve");
-        Self {
-            path: path.into(),
-            filled: false,
-        }
+        Self { path: path.into() }
     }
 
     /// Takes up the room; `false` when the disk has none.
-    pub(super) fn fill(&mut self) -> io::Result<bool> {
-        if self.filled {
-            return Ok(true);
-        }
+    pub(super) fn fill(&self) -> io::Result<bool> {
+        // Asked every time: another connection may have given it away.
         let is_filled = |metadata: fs::Metadata| metadata.len() == LEN as u64;
         if fs::metadata(&self.path).is_ok_and(is_filled) {
-            self.filled = true;
             return Ok(true);
         }
         let written = File::create(&self.path).and_then(|mut file| {
@@ -38,10 +31,7 @@ impl Reserve {
             file.sync_all()
         });
         match written {
-            Ok(()) => {
-                self.filled = true;
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -56,8 +46,7 @@ impl Reserve {
     }
 
     /// Gives the room away; whether there was any.
-    pub(super) fn release(&mut self) -> io::Result<bool> {
-        self.filled = false;
+    pub(super) fn release(&self) -> io::Result<bool> {
         match fs::remove_file(&self.path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

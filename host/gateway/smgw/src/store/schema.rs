@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 
 use super::columns;
 
@@ -12,9 +12,18 @@ pub const SCHEMA_VERSION: i64 = 2;
 
 /// The version of an existing file, which stays as it is. 0 of a file without tables.
 pub(super) fn version(path: &Path) -> rusqlite::Result<i64> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(super::BUSY)?;
-    of(&connection)
+    let read = |flags| {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(super::BUSY)?;
+        of(&connection)
+    };
+    match read(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // The power failed inside a transaction that has to be taken back before anybody can read.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+            read(OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        outcome => outcome,
+    }
 }
 
 fn of(connection: &Connection) -> rusqlite::Result<i64> {
