@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The gateway's measuring core: registration grid, value lists, status words; sans-IO.
+//! The gateway's measuring core: registration grid, value lists, status words, time; sans-IO.
 //!
 //! Readings and faults go in with the UTC stamp of their reception, the caller says what time it is,
 //! and one [`Entry`] per register and grid point comes out: a value or a reason-coded gap, never an
@@ -10,6 +10,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod clock;
 mod grid;
 mod inner_signature;
 mod list;
