@@ -11,6 +11,7 @@
 struct Readme;
 
 pub mod clock;
+pub mod calendar;
 mod grid;
 mod inner_signature;
 mod list;

@@ -12,6 +12,10 @@ mod text;
 mod validity;
 
 pub use meter::MeterProfile;
+pub mod evaluation;
+mod limits;
+pub(crate) mod written;
+pub use evaluation::{EvaluationError, EvaluationProfile};
 pub use name::{ProfileName, ProfileNameError};
 pub use partner::{CommunicationProfile, ProxyProfile, UserProfile, UserRole};
 pub use refusal::Refused;
