@@ -3,11 +3,13 @@
 
 use core::fmt;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan};
 use smgw_units::UtcNanos;
 use thiserror::Error;
+
+use crate::calendar::Span;
 
 /// Rules of legal time, by their name in the time zone database that is part of the program.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,18 @@ impl Zone {
         start.map_or(i64::MAX / NANOS_PER_SECOND, Timestamp::as_second)
     }
 
+    /// Seconds from the epoch to a time of day: to the first one where it comes twice, to the one an hour later where
+    /// it is left out.
+    pub(crate) fn time_on(&self, date: Date, second_of_day: i64) -> i64 {
+        let wall = date
+            .to_datetime(Time::midnight())
+            .checked_add(second_of_day.seconds());
+        let zoned = wall.and_then(|wall| wall.to_zoned(self.0.clone()));
+        zoned.map_or(i64::MAX / NANOS_PER_SECOND, |zoned| {
+            zoned.timestamp().as_second()
+        })
+    }
+
     /// The day an instant lies in.
     pub(crate) fn date(&self, instant: UtcNanos) -> Date {
         self.0.to_datetime(timestamp(instant.seconds())).date()
@@ -49,6 +63,32 @@ impl Zone {
         let epoch = Date::constant(1970, 1, 1);
         let since = self.date(instant).since(epoch);
         since.map_or(i64::MAX, |span| i64::from(span.get_days()))
+    }
+
+    /// The day of a [`day_number`](Self::day_number).
+    pub(crate) fn date_of_day(&self, number: i64) -> Date {
+        let epoch = Date::constant(1970, 1, 1);
+        epoch
+            .checked_add(number.clamp(-MOST_DAYS, MOST_DAYS).days())
+            .unwrap_or(Date::MAX)
+    }
+
+    /// The day, from one occurrence of a time of day to the next, that `second` lies in.
+    pub(crate) fn day_from(&self, second_of_day: i64, second: i64) -> Span {
+        let date = self.date(UtcNanos(second.saturating_mul(NANOS_PER_SECOND)));
+        let start = |date: Date| self.time_on(date, second_of_day);
+        let day = |offset: i64| date.checked_add(offset.days()).unwrap_or(Date::MAX);
+        if start(date) <= second {
+            Span {
+                start: start(date),
+                end: start(day(1)),
+            }
+        } else {
+            Span {
+                start: start(day(-1)),
+                end: start(date),
+            }
+        }
     }
 
     /// The instants, in seconds, at which a day begins and ends.
@@ -96,6 +136,8 @@ fn timestamp(seconds: i64) -> Timestamp {
 }
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
+/// Of the years that an instant may lie in.
+const MOST_DAYS: i64 = 150_000;
 const LONGEST_NAME: usize = 64;
 const CENTURY: i64 = 36_525 * 86_400;
 

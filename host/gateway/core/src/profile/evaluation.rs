@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smgw_units::{Decimal, DeviceId, Obis, UtcNanos};
 use thiserror::Error;
 
-use crate::calendar::{Billing, RawSchedule, Schedule, Steps, Zone};
+use crate::calendar::{Billing, RawSchedule, Schedule, Zone};
 use crate::profile::ProfileName;
 use crate::profile::limits::{Check, amount, ascending, count, obis_steps, quantity, refuse};
 use crate::profile::written::{instant, text, texts};
@@ -298,7 +298,7 @@ struct Inner {
     to: UtcNanos,
     billing: Billing,
     send: SendPlan,
-    steps: Option<Steps>,
+    schedule: Option<Schedule>,
 }
 
 impl EvaluationProfile {
@@ -352,9 +352,9 @@ impl EvaluationProfile {
         &self.inner.raw.use_case
     }
 
-    /// The compiled schedule of TAF 2.
-    pub(crate) fn schedule(&self) -> Option<Steps> {
-        self.inner.steps.clone()
+    /// When which step holds, if it is TAF 2.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.inner.schedule.as_ref()
     }
 }
 
@@ -401,14 +401,14 @@ impl TryFrom<RawEvaluation> for EvaluationProfile {
         check_billing(&raw, billing)?;
         let send = check_send(&raw)?;
         check_parties(&raw)?;
-        let steps = check_use_case(&raw, &zone, from)?;
+        let schedule = check_use_case(&raw, &zone, from)?;
         let inner = Inner {
             zone,
             from,
             to,
             billing,
             send,
-            steps,
+            schedule,
             raw,
         };
         Ok(Self {
@@ -543,7 +543,7 @@ fn check_use_case(
     raw: &RawEvaluation,
     zone: &Zone,
     from: UtcNanos,
-) -> Result<Option<Steps>, EvaluationError> {
+) -> Result<Option<Schedule>, EvaluationError> {
     let field = |name: &str| format!("use-case.taf-{}.{name}", raw.use_case.number());
     match &raw.use_case {
         UseCase::Taf1 {} | UseCase::Taf7 {} | UseCase::Taf9 {} => {}
@@ -556,7 +556,7 @@ fn check_use_case(
             }
             let schedule = Schedule::new(tariff, raw.registration_period)
                 .map_err(|error| refuse(field(&error.field), error.reason))?;
-            return Ok(Some(Steps::new(schedule, zone.clone())));
+            return Ok(Some(schedule));
         }
         UseCase::Taf3(tariff) | UseCase::Taf4(tariff) => {
             obis_steps(&field("steps"), &tariff.steps)?;
