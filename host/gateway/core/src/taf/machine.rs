@@ -146,9 +146,16 @@ impl Context<'_> {
     fn end_of_span(&mut self, target: UtcNanos) -> UtcNanos {
         let second = UtcNanos(target.0.saturating_sub(1));
         if !(self.sending.start..self.sending.end).contains(&second.seconds()) {
-            let (zone, (from, _)) = (self.profile.zone(), self.profile.validity());
+            let (zone, (from, to)) = (self.profile.zone(), self.profile.validity());
             *self.sending = match self.profile.send_plan().every {
-                Every::BillingPeriod => self.profile.billing().period_of(zone, from, second),
+                Every::BillingPeriod => {
+                    // The end of the profile's validity ends the last one.
+                    let period = self.profile.billing().period_of(zone, from, second);
+                    Span {
+                        end: period.end.min(to.seconds()),
+                        ..period
+                    }
+                }
                 _ => {
                     let (start, end) = zone.day_of(zone.date(second));
                     Span { start, end }
