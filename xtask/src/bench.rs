@@ -5,7 +5,12 @@ use crate::{Failure, cargo, workspace};
 
 /// Every benchmark, what it compares, and the packages whose programs it starts. Each is a program of its name in
 /// `tests/performance`.
-const BENCHMARKS: [(&str, &str, &[&str]); 2] = [
+const BENCHMARKS: [(&str, &str, &[&str]); 3] = [
+    (
+        "core",
+        "meter-days through value lists and tariff use cases beside the reference models, and signatures",
+        &[],
+    ),
     (
         "hsm",
         "signing, agreeing and TLS by security modules beside raw cryptoki and openssl speed",

@@ -66,6 +66,40 @@ fn judge_metering(report: &Value) {
 }
 
 #[test]
+fn core_compares_with_the_reference_models() {
+    let report = quick(env!("CARGO_BIN_EXE_core"), "core", None);
+    assert_eq!(report["name"], "core");
+    let rows = report["rows"].as_array().unwrap();
+    let mut expected = vec![
+        ("value lists, TAF 7", "meter-days/s", None),
+        ("a day of 1000 meters x 96 values, TAF 7", "s", None),
+        (
+            "100 meters, TAF 1, 2 and 7",
+            "meter-days/s",
+            Some("10 meters"),
+        ),
+        ("TAF 2 alone", "meter-days/s", Some("reference model")),
+        ("inner signatures, soft", "1/s", None),
+    ];
+    if hsm_pkcs11::softhsm::installed().is_some() {
+        expected.push(("inner signatures, SoftHSM2", "1/s", None));
+    } else {
+        println!("SKIPPED: softhsm2 is not installed");
+    }
+    for (metric, unit, peer) in expected {
+        let row = rows.iter().find(|row| row["metric"] == metric);
+        let row = row.unwrap_or_else(|| panic!("{metric}"));
+        assert_eq!(
+            (row["unit"].as_str(), row["peer_name"].as_str()),
+            (Some(unit), peer),
+            "{row}"
+        );
+        assert!(row["ours"].as_f64() > Some(0.0), "{row}");
+        assert_eq!(row["ratio"].as_f64() > Some(0.0), peer.is_some(), "{row}");
+    }
+}
+
+#[test]
 fn hsm_compares_with_both_peers() {
     let report = quick(env!("CARGO_BIN_EXE_hsm"), "hsm", None);
     assert_eq!(report["name"], "hsm");
