@@ -174,6 +174,17 @@ fn a_decreasing_register_is_believed_only_where_it_can_roll_over() {
     assert_eq!(bench.registers(), [(1, 0), (2, 28), (63, 0), (0, 28)]);
 }
 
+/// Exactly a tenth of the register over the top is the most that is believed.
+#[test]
+fn a_roll_over_is_plausible_up_to_a_tenth_of_the_register() {
+    for (after, believed) in [(50_000_000, 100_000_000), (50_000_001, 0)] {
+        let mut bench = Bench::new(profile(2, &[]), "2026-06-15T00:00:00Z");
+        bench.point(Some(950_000_000));
+        bench.point(Some(after));
+        assert_eq!(bench.registers()[3], (0, believed));
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_told_and_never_wraps() {
     let mut bench = Bench::new(profile(2, &[("digits = 9", "")]), "2026-06-15T00:00:00Z");

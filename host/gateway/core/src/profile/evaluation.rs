@@ -388,7 +388,7 @@ impl TryFrom<RawEvaluation> for EvaluationProfile {
                 "expected 1 second to 31 days",
             ));
         }
-        if raw.use_case.bills() && period % 900 != 0 && !raw.rehearsal {
+        if raw.use_case.bills() && !period.is_multiple_of(900) && !raw.rehearsal {
             let reason = "billing needs a multiple of 900 s, unless `rehearsal = true`";
             return Err(refuse("registration-period", reason));
         }

@@ -20,10 +20,10 @@ fn last(seen: &[Seen]) -> i64 {
 
 fn not_concerned(outcome: &mut Outcome, seen: &[Seen], concerned: fn(&Trigger) -> bool) {
     for event in seen {
-        if let Seen::Trigger(at, trigger) = event {
-            if !concerned(trigger) {
-                outcome.find(*at, Finding::NotConcerned(trigger.clone()));
-            }
+        if let Seen::Trigger(at, trigger) = event
+            && !concerned(trigger)
+        {
+            outcome.find(*at, Finding::NotConcerned(trigger.clone()));
         }
     }
 }
@@ -48,15 +48,15 @@ pub fn taf1(profile: &EvaluationProfile, start: UtcNanos, seen: &[Seen]) -> Outc
     let ends = ends(profile, start, last(seen));
     let mut before = None;
     for event in seen {
-        if let Seen::Point(target, parts) = event {
-            if good(parts).is_some() {
-                if closes(&ends, before, target.seconds()) {
-                    let line = line(profile, *target, parts);
-                    outcome.derive(&line);
-                    outcome.deliver_all(profile, *target, &[line]);
-                }
-                before = Some(target.seconds());
+        if let Seen::Point(target, parts) = event
+            && good(parts).is_some()
+        {
+            if closes(&ends, before, target.seconds()) {
+                let line = line(profile, *target, parts);
+                outcome.derive(&line);
+                outcome.deliver_all(profile, *target, &[line]);
             }
+            before = Some(target.seconds());
         }
     }
     outcome
