@@ -4,42 +4,33 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::event::PollFlags;
 use rustls::ServerConnection;
 use smgw_cls::command::{Command, Report, State};
 use smgw_units::Nanos;
 
+use super::acceptor::{Acceptor, Serve};
 use super::deadline::{Deadline, now};
 use super::failure::Failure;
 use super::link::{TlsFacts, TlsLink, Wire};
 use super::party::ServerTls;
 use super::tap::{Tap, TappedStream};
-use super::wait::{Signal, Woken, wait};
+use super::wait::Signal;
 
 /// The TLS server of an active market participant on a loopback port. Dropping it ends it.
-pub struct ActiveEmt {
-    addr: SocketAddr,
-    shared: Arc<Shared>,
-    stop: Arc<Signal>,
-    acceptor: Option<JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for ActiveEmt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ActiveEmt")
-            .field("addr", &self.addr)
-            .finish_non_exhaustive()
-    }
-}
+#[derive(Debug)]
+pub struct ActiveEmt(Acceptor<Shared>);
 
 struct Shared {
     tls: ServerTls,
+    tap: Arc<dyn Tap>,
+    /// Ends handshakes that are under way.
+    stop: Arc<Signal>,
     refusing: AtomicBool,
     state: Mutex<Met>,
     changed: Condvar,
@@ -87,53 +78,43 @@ impl ActiveEmt {
     /// # Errors
     /// Those of the operating system.
     pub fn start(tls: ServerTls, tap: Arc<dyn Tap>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let service = Shared {
             tls,
+            tap,
+            stop: Signal::new()?,
             refusing: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
-        });
-        let stop = Signal::new()?;
-        let acceptor = std::thread::Builder::new().name("aemt".into()).spawn({
-            let (shared, stop) = (Arc::clone(&shared), Arc::clone(&stop));
-            move || accept(&listener, &shared, &tap, &stop)
-        })?;
-        Ok(Self {
-            addr,
-            shared,
-            stop,
-            acceptor: Some(acceptor),
-        })
+        };
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Ok(Self(Acceptor::start(addr, service)?))
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.0.addr()
     }
 
     /// Whether connections are reset from now on instead of served. Running sessions go on.
     pub fn refuse(&self, refusing: bool) {
-        self.shared.refusing.store(refusing, Ordering::Release);
+        self.0.service().refusing.store(refusing, Ordering::Release);
     }
 
     /// When each TCP connection came, refused or not; the first 4096 of them.
     pub fn attempts(&self) -> Vec<Nanos> {
-        self.shared.lock().attempts.clone()
+        self.0.service().lock().attempts.clone()
     }
 
     /// Waits until `count` connections have come; `None` when they have not in time.
     pub fn wait_for_attempts(&self, count: usize, deadline: Deadline) -> Option<Vec<Nanos>> {
-        self.shared.wait(deadline, |met| {
+        self.0.service().wait(deadline, |met| {
             (met.attempts.len() >= count).then(|| met.attempts.clone())
         })
     }
 
     /// The session that was opened last and nobody has taken yet; waits for one. Older ones are dropped.
     pub fn session(&self, deadline: Deadline) -> Option<Session> {
-        self.shared.wait(deadline, |met| {
+        self.0.service().wait(deadline, |met| {
             let newest = met.sessions.pop_back();
             met.sessions.clear();
             newest
@@ -142,17 +123,7 @@ impl ActiveEmt {
 
     /// Drops the sessions that nobody has taken: the systems behind them have to come again.
     pub fn forget_sessions(&self) {
-        self.shared.lock().sessions.clear();
-    }
-}
-
-impl Drop for ActiveEmt {
-    fn drop(&mut self) {
-        self.stop.raise(1);
-        if let Some(acceptor) = self.acceptor.take() {
-            // A panic in there was reported by the panic hook; dropping must not panic again.
-            let _ = acceptor.join();
-        }
+        self.0.service().lock().sessions.clear();
     }
 }
 
@@ -165,6 +136,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// A channel that stands.
+    pub(super) fn new(link: TlsLink, facts: TlsFacts) -> Self {
+        Self {
+            link,
+            facts,
+            received: Vec::new(),
+        }
+    }
+
     /// What the handshake with the gateway settled.
     pub fn facts(&self) -> &TlsFacts {
         &self.facts
@@ -251,64 +231,61 @@ impl Session {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, tap: &Arc<dyn Tap>, stop: &Arc<Signal>) {
-    let mut workers: Vec<JoinHandle<()>> = Vec::new();
-    while let Ok(Woken::Ready) = wait(listener, PollFlags::IN, Deadline::NEVER, Some(stop)) {
-        workers.retain(|worker| !worker.is_finished());
-        let (stream, client) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => {
-                tracing::warn!(%error, "the active EMT failed to accept");
-                continue;
-            }
-        };
+impl Serve for Shared {
+    const NAME: &'static str = "aemt";
+
+    fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+    ) -> Result<Option<JoinHandle<()>>, Failure> {
         {
-            let mut met = shared.lock();
+            let mut met = self.lock();
             if met.attempts.len() < ATTEMPTS {
                 met.attempts.push(now());
             }
         }
-        shared.changed.notify_all();
-        let Ok(stream) = TappedStream::accepted(stream, client, Arc::clone(tap)) else {
-            continue;
-        };
-        if shared.refusing.load(Ordering::Acquire) {
+        self.changed.notify_all();
+        let stream = TappedStream::accepted(stream, client, Arc::clone(&self.tap))?;
+        if self.refusing.load(Ordering::Acquire) {
             stream.abort_on_close();
-            continue;
+            return Ok(None);
         }
-        let (shared, stop) = (Arc::clone(shared), Arc::clone(stop));
+        let shared = Arc::clone(self);
         let worker = std::thread::Builder::new()
             .name("aemt-handshake".into())
-            .spawn(move || match greet(stream, &shared, stop) {
-                Ok(session) => {
-                    let mut met = shared.lock();
-                    if met.sessions.len() == SESSIONS {
-                        met.sessions.pop_front();
-                    }
-                    met.sessions.push_back(session);
-                    drop(met);
-                    shared.changed.notify_all();
-                }
-                Err(failure) => tracing::warn!(%failure, "no channel at the active EMT"),
-            });
-        workers.extend(worker);
+            .spawn(move || shared.greet(stream))?;
+        Ok(Some(worker))
     }
-    for worker in workers {
-        let _ = worker.join();
+
+    fn call_off(&self) {
+        self.stop.raise(1);
     }
 }
 
-fn greet(stream: TappedStream, shared: &Shared, stop: Arc<Signal>) -> Result<Session, Failure> {
-    let tls = ServerConnection::new(Arc::clone(&shared.tls.0))?;
-    let mut link = TlsLink::new(Wire::Bare(stream), tls, Some(stop));
-    let facts = link.handshake(Deadline::within(HANDSHAKE_LIMIT))?;
-    link.ignore_signal();
-    Ok(Session {
-        link,
-        facts,
-        received: Vec::new(),
-    })
+impl Shared {
+    fn greet(&self, stream: TappedStream) {
+        match self.handshake(stream) {
+            Ok(session) => {
+                let mut met = self.lock();
+                if met.sessions.len() == SESSIONS {
+                    met.sessions.pop_front();
+                }
+                met.sessions.push_back(session);
+                drop(met);
+                self.changed.notify_all();
+            }
+            Err(failure) => tracing::warn!(%failure, "no channel at the active EMT"),
+        }
+    }
+
+    fn handshake(&self, stream: TappedStream) -> Result<Session, Failure> {
+        let tls = ServerConnection::new(Arc::clone(&self.tls.0))?;
+        let mut link = TlsLink::new(Wire::Bare(stream), tls, Some(Arc::clone(&self.stop)));
+        let facts = link.handshake(Deadline::within(HANDSHAKE_LIMIT))?;
+        link.ignore_signal();
+        Ok(Session::new(link, facts))
+    }
 }
 
 const ATTEMPTS: usize = 4096;

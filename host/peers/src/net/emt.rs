@@ -2,7 +2,7 @@
 //! An external market participant: the TLS server a gateway connects to, well-behaved or not (DS §11; PRX-04, -07, -10, -11, -18).
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use rustls::ServerConnection;
 use sha2::{Digest, Sha256};
 use smgw_units::Nanos;
 
+use super::acceptor::{Acceptor, Serve};
 use super::deadline::{Deadline, now};
 use super::failure::Failure;
 use super::link::{Pulled, TlsFacts, TlsLink, WRITE_LEN, Wire};
@@ -82,20 +83,8 @@ pub struct EmtConnection {
 }
 
 /// The TLS server of an external market participant on a loopback port. Dropping it ends its connections and threads.
-pub struct Emt {
-    addr: SocketAddr,
-    shared: Arc<Shared>,
-    stop: Arc<Signal>,
-    acceptor: Option<JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Emt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Emt")
-            .field("addr", &self.addr)
-            .finish_non_exhaustive()
-    }
-}
+#[derive(Debug)]
+pub struct Emt(Acceptor<Shared>);
 
 impl Emt {
     /// Listens on a free loopback port, in mode [`EmtMode::Echo`].
@@ -111,60 +100,46 @@ impl Emt {
     /// # Errors
     /// Those of the operating system.
     pub fn start_at(addr: SocketAddr, tls: ServerTls, tap: Arc<dyn Tap>) -> io::Result<Self> {
-        let listener = TcpListener::bind(addr)?;
-        listener.set_nonblocking(true)?;
-        let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let service = Shared {
             state: Mutex::new(State {
                 mode: EmtMode::Echo,
                 tls,
                 connections: Vec::new(),
             }),
+            tap,
             changed: Condvar::new(),
-        });
-        let stop = Signal::new()?;
-        let acceptor = std::thread::Builder::new()
-            .name("emt-accept".into())
-            .spawn({
-                let (shared, stop) = (Arc::clone(&shared), Arc::clone(&stop));
-                move || accept(&listener, &shared, &tap, &stop)
-            })?;
-        Ok(Self {
-            addr,
-            shared,
-            stop,
-            acceptor: Some(acceptor),
-        })
+        };
+        Ok(Self(Acceptor::start(addr, service)?))
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.0.addr()
     }
 
     /// Serves connections accepted from now on by `mode`.
     pub fn set_mode(&self, mode: EmtMode) {
-        self.shared.lock().mode = mode;
+        self.0.service().lock().mode = mode;
     }
 
     /// Serves connections accepted from now on with another identity or other rules.
     pub fn set_tls(&self, tls: ServerTls) {
-        self.shared.lock().tls = tls;
+        self.0.service().lock().tls = tls;
     }
 
     /// Ends all running connections in order: close_notify, then FIN.
     pub fn close_connections(&self) {
-        self.shared.lock().raise_all(CLOSE);
+        self.0.service().lock().raise_all(CLOSE);
     }
 
     /// Breaks all running connections (RST).
     pub fn abort_connections(&self) {
-        self.shared.lock().raise_all(ABORT);
+        self.0.service().lock().raise_all(ABORT);
     }
 
     /// All connections so far, in the order accepted.
     pub fn connections(&self) -> Vec<EmtConnection> {
-        self.shared.lock().snapshot()
+        self.0.service().lock().snapshot()
     }
 
     /// Waits until `condition` holds for the connections so far; `None` when it does not in time.
@@ -173,7 +148,7 @@ impl Emt {
         mut condition: impl FnMut(&[EmtConnection]) -> bool,
         deadline: Deadline,
     ) -> Option<Vec<EmtConnection>> {
-        let mut state = self.shared.lock();
+        let mut state = self.0.service().lock();
         loop {
             let connections = state.snapshot();
             if condition(&connections) {
@@ -184,7 +159,8 @@ impl Emt {
                 return None;
             }
             state = self
-                .shared
+                .0
+                .service()
                 .changed
                 .wait_timeout(state, left)
                 .unwrap_or_else(PoisonError::into_inner)
@@ -198,18 +174,9 @@ impl Emt {
     }
 }
 
-impl Drop for Emt {
-    fn drop(&mut self) {
-        self.stop.raise(ABORT);
-        if let Some(acceptor) = self.acceptor.take() {
-            // A panic in there was reported by the panic hook; dropping must not panic again.
-            let _ = acceptor.join();
-        }
-    }
-}
-
 struct Shared {
     state: Mutex<State>,
+    tap: Arc<dyn Tap>,
     changed: Condvar,
 }
 
@@ -262,67 +229,54 @@ impl State {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, tap: &Arc<dyn Tap>, stop: &Signal) {
-    let mut workers: Vec<JoinHandle<()>> = Vec::new();
-    while let Ok(Woken::Ready) = wait(listener, PollFlags::IN, Deadline::NEVER, Some(stop)) {
-        workers.retain(|worker| !worker.is_finished());
-        match listener.accept() {
-            Ok((stream, client)) => match serve(stream, client, shared, tap) {
-                Ok(worker) => workers.push(worker),
-                Err(failure) => {
-                    tracing::warn!(%failure, "EMT lost a connection right after accepting it")
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => tracing::warn!(%error, "EMT failed to accept"),
-        }
-    }
-    shared.lock().raise_all(ABORT);
-    for worker in workers {
-        let _ = worker.join();
-    }
-}
+impl Serve for Shared {
+    const NAME: &'static str = "emt-accept";
 
-fn serve(
-    stream: TcpStream,
-    client: SocketAddr,
-    shared: &Arc<Shared>,
-    tap: &Arc<dyn Tap>,
-) -> Result<JoinHandle<()>, Failure> {
-    let stream = TappedStream::accepted(stream, client, Arc::clone(tap))?;
-    let signal = Signal::new()?;
-    let (index, mode, tls) = {
-        let mut state = shared.lock();
-        state.connections.push(Entry {
-            connection: EmtConnection {
-                id: stream.id(),
-                accepted_at: now(),
-                tls: None,
-                phase: EmtPhase::Accepted,
-                ended_at: None,
-                received: 0,
-                received_sha256: [0; 32],
-                received_head: Vec::new(),
-                sent: 0,
-            },
-            received_hash: Sha256::new(),
-            signal: Some(Arc::clone(&signal)),
-        });
-        (
-            state.connections.len() - 1,
-            state.mode.clone(),
-            state.tls.clone(),
-        )
-    };
-    shared.changed.notify_all();
-    let worker = Worker {
-        index,
-        shared: Arc::clone(shared),
-        signal,
-    };
-    Ok(std::thread::Builder::new()
-        .name(format!("emt-{index}"))
-        .spawn(move || worker.run(stream, mode, &tls))?)
+    fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+    ) -> Result<Option<JoinHandle<()>>, Failure> {
+        let stream = TappedStream::accepted(stream, client, Arc::clone(&self.tap))?;
+        let signal = Signal::new()?;
+        let (index, mode, tls) = {
+            let mut state = self.lock();
+            state.connections.push(Entry {
+                connection: EmtConnection {
+                    id: stream.id(),
+                    accepted_at: now(),
+                    tls: None,
+                    phase: EmtPhase::Accepted,
+                    ended_at: None,
+                    received: 0,
+                    received_sha256: [0; 32],
+                    received_head: Vec::new(),
+                    sent: 0,
+                },
+                received_hash: Sha256::new(),
+                signal: Some(Arc::clone(&signal)),
+            });
+            (
+                state.connections.len() - 1,
+                state.mode.clone(),
+                state.tls.clone(),
+            )
+        };
+        self.changed.notify_all();
+        let worker = Worker {
+            index,
+            shared: Arc::clone(self),
+            signal,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("emt-{index}"))
+            .spawn(move || worker.run(stream, mode, &tls))?;
+        Ok(Some(thread))
+    }
+
+    fn call_off(&self) {
+        self.lock().raise_all(ABORT);
+    }
 }
 
 /// One connection's thread.

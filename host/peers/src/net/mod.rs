@@ -5,6 +5,7 @@
 //! so no peer needs a thread to send while it reads. Taps see the octets of the TCP connection, below TLS and framing,
 //! stamped with `CLOCK_MONOTONIC`. A peer can be told to misbehave at each step; it then tells what came of it.
 
+mod acceptor;
 mod active_emt;
 mod alert;
 mod blackhole;
