@@ -7,6 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use embedded_hal::digital::{InputPin, OutputPin, PinState};
+use embedded_storage::nor_flash::NorFlash;
 use hsm_api::lock::Lock;
 use hsm_api::{Curve, Import, KeyId, KeyUsage, ModuleError, SecurityModule};
 use hsm_soft::SoftModule;
@@ -22,6 +23,7 @@ use smoltcp::phy::Device;
 
 use crate::board::{Board, PulseCounter, Watchdog};
 use crate::channel::{Channel, End};
+use crate::load::{NoSettings, load};
 use crate::log::{Shown, info, warning};
 use crate::station::{Connection, Station};
 
@@ -39,6 +41,8 @@ pub const WATCHDOG_MS: u32 = 30_000;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
+    /// There are none that can be read.
+    Settings(NoSettings),
     /// The key is none, or there is no randomness.
     Key(ModuleError),
     /// Certificate and key do not belong together, or one cannot be read.
@@ -48,6 +52,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Settings(error) => write!(f, "{error}"),
             Self::Key(error) => write!(f, "the key cannot be used: {error}"),
             Self::Tls(error) => write!(f, "{error}"),
         }
@@ -55,6 +60,29 @@ impl fmt::Display for StartError {
 }
 
 impl core::error::Error for StartError {}
+
+/// A device with the settings that are in a flash partition of that many slots; else as [`App::new`].
+///
+/// # Errors
+/// [`StartError`].
+pub fn start<D, Relay, Button, Meter, Dog>(
+    board: Board<Relay, Button, Meter, Dog>,
+    device: D,
+    flash: impl NorFlash,
+    slots: u32,
+    random: impl TryCryptoRng + Send + 'static,
+    now: u64,
+) -> Result<App<D, Relay, Button, Meter, Dog>, StartError>
+where
+    D: Device,
+    Relay: OutputPin,
+    Button: InputPin,
+    Meter: PulseCounter,
+    Dog: Watchdog,
+{
+    let settings = load(flash, slots).map_err(StartError::Settings)?;
+    App::new(board, device, settings, random, now)
+}
 
 /// What the connection to the gateway is doing.
 #[derive(Debug)]

@@ -27,6 +27,6 @@ mod log;
 pub mod session;
 pub mod station;
 
-pub use app::{App, StartError};
+pub use app::{App, StartError, start};
 pub use board::{Board, PulseCounter, Watchdog};
 pub use load::{NoSettings, load};

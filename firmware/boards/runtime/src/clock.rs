@@ -32,6 +32,14 @@ impl Clock {
         critical_section::with(|section| SMGW_MILLISECONDS.borrow(section).get())
     }
 
+    /// Does `step` again and again, at least once in a millisecond, each time with the time.
+    pub fn run(self, mut step: impl FnMut(u64)) -> ! {
+        loop {
+            step(self.milliseconds());
+            self.wait();
+        }
+    }
+
     /// Sleeps until something happens: the next millisecond at the latest.
     pub fn wait(self) {
         cortex_m::asm::wfi();

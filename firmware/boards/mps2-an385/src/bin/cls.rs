@@ -4,7 +4,6 @@
 #![no_main]
 
 use board_runtime::give_up;
-use cls_app::{App, load};
 use cortex_m_rt::entry;
 use mps2_an385::Board;
 use mps2_an385::flash::SETTINGS_SLOTS;
@@ -12,10 +11,6 @@ use mps2_an385::flash::SETTINGS_SLOTS;
 #[entry]
 fn main() -> ! {
     let board = Board::start();
-    let settings = match load(board.settings, SETTINGS_SLOTS) {
-        Ok(settings) => settings,
-        Err(error) => give_up(&error),
-    };
     let Ok(ethernet) = board.ethernet else {
         give_up(&"no Ethernet controller")
     };
@@ -29,12 +24,9 @@ fn main() -> ! {
         build_id: board_runtime::build_id(),
     };
     let now = clock.milliseconds();
-    let mut app = match App::new(parts, ethernet, settings, board.random, now) {
-        Ok(app) => app,
+    let flash = board.settings;
+    match cls_app::start(parts, ethernet, flash, SETTINGS_SLOTS, board.random, now) {
+        Ok(mut app) => clock.run(|now| _ = app.poll(now)),
         Err(error) => give_up(&error),
-    };
-    loop {
-        app.poll(clock.milliseconds());
-        clock.wait();
     }
 }

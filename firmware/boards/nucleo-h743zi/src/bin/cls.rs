@@ -4,7 +4,6 @@
 #![no_main]
 
 use board_runtime::give_up;
-use cls_app::{App, load};
 use cortex_m_rt::entry;
 use nucleo_h743zi::Board;
 use nucleo_h743zi::flash::SETTINGS_SLOTS;
@@ -12,10 +11,6 @@ use nucleo_h743zi::flash::SETTINGS_SLOTS;
 #[entry]
 fn main() -> ! {
     let board = Board::start();
-    let settings = match load(board.settings, SETTINGS_SLOTS) {
-        Ok(settings) => settings,
-        Err(error) => give_up(&error),
-    };
     let clock = board.clock;
     let parts = cls_app::Board {
         relay: board.relay,
@@ -26,12 +21,9 @@ fn main() -> ! {
         build_id: board_runtime::build_id(),
     };
     let now = clock.milliseconds();
-    let mut app = match App::new(parts, board.ethernet, settings, board.random, now) {
-        Ok(app) => app,
+    let (ethernet, flash) = (board.ethernet, board.settings);
+    match cls_app::start(parts, ethernet, flash, SETTINGS_SLOTS, board.random, now) {
+        Ok(mut app) => clock.run(|now| _ = app.poll(now)),
         Err(error) => give_up(&error),
-    };
-    loop {
-        app.poll(clock.milliseconds());
-        clock.wait();
     }
 }
