@@ -86,7 +86,7 @@ impl Board {
             settings,
             random: Random::start(seed),
             ethernet: Ethernet::start(ethernet),
-            timing: Timing::start(timer, Led::new(fpga(), 2)),
+            timing: timing::start(timer, Led::new(fpga(), 2)),
             watchdog: Watchdog::new(watchdog),
         }
     }

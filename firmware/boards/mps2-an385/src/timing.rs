@@ -4,14 +4,11 @@
 //! The emulated board has no pins. Its pulses are wired to its capture: an edge is stamped when the interrupt that makes it
 //! reads the free-running counter, and LED 2 shows it.
 
-use core::cell::RefCell;
-
+use board_runtime::timing::{Course, SharedTimer, Timer};
 use cortex_m::interrupt::InterruptNumber;
 use cortex_m::peripheral::NVIC;
 use cortex_m_rt::exception;
-use critical_section::Mutex;
 use embedded_hal::digital::OutputPin;
-use timing_probe::{Capture, Edge, EdgeQueue, PulseOutput, PulseTrain, Refusal};
 
 use crate::CORE_HERTZ;
 use crate::pins::Led;
@@ -32,111 +29,83 @@ const INTERRUPTS: u32 = 1 << 5;
 /// In CONTROL: stop at zero.
 const ONCE: u32 = 1;
 
-/// Shortest level of a pulse, 10 µs: an interrupt must fit.
-const SHORTEST: u32 = CORE_HERTZ / 100_000;
-
 /// The dual timer's line to the interrupt controller.
 #[derive(Clone, Copy)]
-struct DualTimer;
+struct Line;
 
 // SAFETY: 10 is the line of the dual timer in the AN385 image.
-unsafe impl InterruptNumber for DualTimer {
+unsafe impl InterruptNumber for Line {
     fn number(self) -> u16 {
         10
     }
 }
 
-/// What the interrupt works with.
-struct Shared {
-    timer: Registers,
+/// The dual timer and the LED that shows the pulses.
+pub struct DualTimer {
+    registers: Registers,
     led: Led,
     level: bool,
-    train: PulseTrain,
-    edges: EdgeQueue<64>,
 }
 
-static SHARED: Mutex<RefCell<Option<Shared>>> = Mutex::new(RefCell::new(None));
+static SHARED: SharedTimer<DualTimer> = SharedTimer::new();
 
-fn with<R>(work: impl FnOnce(&mut Shared) -> R) -> Option<R> {
-    critical_section::with(|section| SHARED.borrow_ref_mut(section).as_mut().map(work))
-}
-
-impl Shared {
-    fn counter(&self) -> u32 {
-        // It counts down.
-        !self.timer.read(VALUE)
-    }
-
+impl DualTimer {
     /// Makes an edge, stamps it, and sets the timer for the next.
-    fn edge(&mut self) {
+    fn edge(&mut self, course: &mut Course) {
         self.level = !self.level;
         let Ok(()) = self.led.set_state(self.level.into());
         let counter = self.counter();
-        self.edges.push(counter, self.level);
-        if let Some(counts) = self.train.edge() {
-            self.timer.write(SECOND + CONTROL, 0);
-            self.timer.write(SECOND + LOAD, counts);
-            self.timer
+        course.edges.push(counter, self.level);
+        if let Some(counts) = course.train.edge() {
+            self.registers.write(SECOND + CONTROL, 0);
+            self.registers.write(SECOND + LOAD, counts);
+            self.registers
                 .write(SECOND + CONTROL, ENABLED | INTERRUPTS | WIDE | ONCE);
         }
+    }
+}
+
+impl Timer for DualTimer {
+    const HERTZ: u32 = CORE_HERTZ;
+
+    /// 10 µs.
+    const SHORTEST: u32 = CORE_HERTZ / 100_000;
+
+    fn counter(&self) -> u32 {
+        // It counts down.
+        !self.registers.read(VALUE)
+    }
+
+    /// Edges are stamped where they are made.
+    fn take_edges(&mut self, _course: &mut Course) {}
+
+    fn begin(&mut self, course: &mut Course) {
+        self.edge(course);
     }
 }
 
 #[exception]
 unsafe fn DefaultHandler(line: i16) {
     if line == 10 {
-        with(|shared| {
-            shared.timer.write(SECOND + CLEAR, 1);
-            shared.edge();
+        SHARED.with(|timer, course| {
+            timer.registers.write(SECOND + CLEAR, 1);
+            timer.edge(course);
         });
     }
 }
 
 /// The dual timer as both halves of a timing probe.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing(());
+pub type Timing = board_runtime::timing::Timing<DualTimer>;
 
-impl Timing {
-    pub(crate) fn start(timer: Registers, led: Led) -> Self {
-        timer.write(LOAD, u32::MAX);
-        timer.write(CONTROL, ENABLED | WIDE);
-        critical_section::with(|section| {
-            SHARED.replace(
-                section,
-                Some(Shared {
-                    timer,
-                    led,
-                    level: false,
-                    train: PulseTrain::idle(),
-                    edges: EdgeQueue::new(),
-                }),
-            )
-        });
-        // SAFETY: the handler is the one above, and what it shares lies behind a critical section.
-        unsafe { NVIC::unmask(DualTimer) };
-        Self(())
-    }
-}
-
-impl Capture for Timing {
-    const HERTZ: u32 = CORE_HERTZ;
-
-    fn counter(&mut self) -> u32 {
-        with(|shared| shared.counter()).unwrap_or_default()
-    }
-
-    fn next_edge(&mut self) -> Option<Edge> {
-        with(|shared| shared.edges.pop()).flatten()
-    }
-}
-
-impl PulseOutput for Timing {
-    fn begin(&mut self, count: u32, period: u32) -> Result<(), Refusal> {
-        let begun = with(|shared| {
-            shared.train.begin(count, period, SHORTEST)?;
-            shared.edge();
-            Ok(())
-        });
-        begun.unwrap_or(Err(Refusal::Busy))
-    }
+pub(crate) fn start(registers: Registers, led: Led) -> Timing {
+    registers.write(LOAD, u32::MAX);
+    registers.write(CONTROL, ENABLED | WIDE);
+    let timing = SHARED.start(DualTimer {
+        registers,
+        led,
+        level: false,
+    });
+    // SAFETY: the handler is the one above, and what it shares lies behind a critical section.
+    unsafe { NVIC::unmask(Line) };
+    timing
 }

@@ -39,7 +39,7 @@ impl Board {
         Self {
             console,
             clock: Clock::start(core.SYST, CORE_HERTZ),
-            timing: Timing::start(chip.TIMER0, chip.GPIOTE, chip.PPI, input, output),
+            timing: timing::start(chip.TIMER0, chip.GPIOTE, chip.PPI, input, output),
         }
     }
 }

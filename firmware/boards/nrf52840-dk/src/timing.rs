@@ -5,19 +5,13 @@
 //! interrupt reads it, so that edges closer than its latency (a few µs) are lost or told the wrong way around; an
 //! edge that overtook the interrupt cannot be counted. Output P0.04 (A1): compare matches toggle it.
 
-use core::cell::RefCell;
-
+use board_runtime::timing::{Course, SharedTimer, Timer};
 use cortex_m::peripheral::NVIC;
-use critical_section::Mutex;
 use nrf52840_hal::gpio::{Input, Output, Pin, PullDown, PushPull};
 use nrf52840_hal::pac::{GPIOTE, Interrupt, P0, PPI, TIMER0, interrupt};
-use timing_probe::{Capture, Edge, EdgeQueue, PulseOutput, PulseTrain, Refusal};
 
 /// Counts of the timer in a second.
 const HERTZ: u32 = 16_000_000;
-
-/// Shortest level of a pulse, 20 µs: an interrupt must fit.
-const SHORTEST: u32 = HERTZ / 50_000;
 
 /// Channels of the GPIOTE and of the PPI.
 const IN: usize = 0;
@@ -41,21 +35,17 @@ const NEXT_MATCHED: u32 = 1 << (16 + NEXT);
 const INPUT: u32 = 3;
 const OUTPUT: u32 = 4;
 
-struct Shared {
+/// The timer and what connects it with the pins.
+#[derive(Debug)]
+pub struct Registers {
     timer: TIMER0,
     gpiote: GPIOTE,
     ppi: PPI,
-    train: PulseTrain,
-    edges: EdgeQueue<128>,
 }
 
-static SHARED: Mutex<RefCell<Option<Shared>>> = Mutex::new(RefCell::new(None));
+static SHARED: SharedTimer<Registers> = SharedTimer::new();
 
-fn with<R>(work: impl FnOnce(&mut Shared) -> R) -> Option<R> {
-    critical_section::with(|section| SHARED.borrow_ref_mut(section).as_mut().map(work))
-}
-
-impl Shared {
+impl Registers {
     fn start(&self) {
         let timer = &self.timer;
         timer.mode.write(|w| w.mode().timer());
@@ -88,31 +78,14 @@ impl Shared {
         self.ppi.ch[channel].tep.write(|w| unsafe { w.bits(task) });
     }
 
-    fn counter(&self) -> u32 {
-        // SAFETY: any value makes the timer copy its count.
-        self.timer.tasks_capture[NOW].write(|w| unsafe { w.bits(1) });
-        self.timer.cc[NOW].read().bits()
-    }
-
     fn set_next(&self, at: u32) {
         // SAFETY: all values are counts.
         self.timer.cc[NEXT].write(|w| unsafe { w.bits(at) });
     }
 
-    fn take_edge(&mut self) {
-        if self.gpiote.events_in[IN].read().bits() == 0 {
-            return;
-        }
-        self.gpiote.events_in[IN].reset();
-        let counter = self.timer.cc[CAPTURED].read().bits();
-        // SAFETY: reading a port's levels changes nothing.
-        let levels = unsafe { &*P0::ptr() }.in_.read().bits();
-        self.edges.push(counter, levels & 1 << INPUT != 0);
-    }
-
-    fn edge_is_out(&mut self) {
+    fn edge_is_out(&mut self, course: &mut Course) {
         self.timer.events_compare[NEXT].reset();
-        match self.train.edge() {
+        match course.train.edge() {
             Some(counts) => {
                 let at = self.timer.cc[NEXT].read().bits().wrapping_add(counts);
                 self.set_next(at);
@@ -129,76 +102,67 @@ impl Shared {
     }
 }
 
+impl Timer for Registers {
+    const HERTZ: u32 = HERTZ;
+
+    /// 20 µs.
+    const SHORTEST: u32 = HERTZ / 50_000;
+
+    fn counter(&self) -> u32 {
+        // SAFETY: any value makes the timer copy its count.
+        self.timer.tasks_capture[NOW].write(|w| unsafe { w.bits(1) });
+        self.timer.cc[NOW].read().bits()
+    }
+
+    fn take_edges(&mut self, course: &mut Course) {
+        if self.gpiote.events_in[IN].read().bits() == 0 {
+            return;
+        }
+        self.gpiote.events_in[IN].reset();
+        let counter = self.timer.cc[CAPTURED].read().bits();
+        // SAFETY: reading a port's levels changes nothing.
+        let levels = unsafe { &*P0::ptr() }.in_.read().bits();
+        course.edges.push(counter, levels & 1 << INPUT != 0);
+    }
+
+    fn begin(&mut self, _course: &mut Course) {
+        self.timer.events_compare[NEXT].reset();
+        self.set_next(self.counter().wrapping_add(Self::SHORTEST));
+        // SAFETY: the bit of the output's channel.
+        self.ppi.chenset.write(|w| unsafe { w.bits(1 << OUT) });
+        // SAFETY: the bit of the match.
+        self.timer
+            .intenset
+            .write(|w| unsafe { w.bits(NEXT_MATCHED) });
+    }
+}
+
 #[interrupt]
 fn GPIOTE() {
-    with(Shared::take_edge);
+    SHARED.with(Timer::take_edges);
 }
 
 #[interrupt]
 fn TIMER0() {
-    with(Shared::edge_is_out);
+    SHARED.with(Registers::edge_is_out);
 }
 
 /// The timer as both halves of a timing probe.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing(());
+pub type Timing = board_runtime::timing::Timing<Registers>;
 
-impl Timing {
-    pub(crate) fn start(
-        timer: TIMER0,
-        gpiote: GPIOTE,
-        ppi: PPI,
-        _input: Pin<Input<PullDown>>,
-        _output: Pin<Output<PushPull>>,
-    ) -> Self {
-        let shared = Shared {
-            timer,
-            gpiote,
-            ppi,
-            train: PulseTrain::idle(),
-            edges: EdgeQueue::new(),
-        };
-        shared.start();
-        critical_section::with(|section| SHARED.replace(section, Some(shared)));
-        for line in [Interrupt::GPIOTE, Interrupt::TIMER0] {
-            // SAFETY: the handlers are those above, and what they share lies behind a critical section.
-            unsafe { NVIC::unmask(line) };
-        }
-        Self(())
+pub(crate) fn start(
+    timer: TIMER0,
+    gpiote: GPIOTE,
+    ppi: PPI,
+    _input: Pin<Input<PullDown>>,
+    _output: Pin<Output<PushPull>>,
+) -> Timing {
+    let registers = Registers { timer, gpiote, ppi };
+    registers.start();
+    let timing = SHARED.start(registers);
+    for line in [Interrupt::GPIOTE, Interrupt::TIMER0] {
+        // SAFETY: the handlers are those above, and what they share lies behind a critical section.
+        unsafe { NVIC::unmask(line) };
     }
-}
-
-impl Capture for Timing {
-    const HERTZ: u32 = HERTZ;
-
-    fn counter(&mut self) -> u32 {
-        with(|shared| shared.counter()).unwrap_or_default()
-    }
-
-    fn next_edge(&mut self) -> Option<Edge> {
-        with(|shared| {
-            shared.take_edge();
-            shared.edges.pop()
-        })
-        .flatten()
-    }
-}
-
-impl PulseOutput for Timing {
-    fn begin(&mut self, count: u32, period: u32) -> Result<(), Refusal> {
-        let begun = with(|shared| {
-            shared.train.begin(count, period, SHORTEST)?;
-            shared.timer.events_compare[NEXT].reset();
-            shared.set_next(shared.counter().wrapping_add(SHORTEST));
-            // SAFETY: the bit of the output's channel.
-            shared.ppi.chenset.write(|w| unsafe { w.bits(1 << OUT) });
-            // SAFETY: the bit of the match.
-            shared
-                .timer
-                .intenset
-                .write(|w| unsafe { w.bits(NEXT_MATCHED) });
-            Ok(())
-        });
-        begun.unwrap_or(Err(Refusal::Busy))
-    }
+    timing
 }

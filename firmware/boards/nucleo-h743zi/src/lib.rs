@@ -130,7 +130,7 @@ impl Board {
             settings: Flash(bank_2.expect("the chip has two banks")),
             random: Random(chip.RNG.constrain(parts.RNG, &clocks.clocks)),
             ethernet: Ethernet { dma, phy, address },
-            timing: Timing::start(
+            timing: timing::start(
                 chip.TIM2,
                 parts.TIM2,
                 a.pa0.into_alternate(),

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What all Cortex-M boards share: logs and console over RTT, heap, a clock of milliseconds, and what a panic does.
+//! What all Cortex-M boards share: logs and console over RTT, heap, a clock of milliseconds, what a panic does,
+//! and the timing probe behind a board's timer.
 #![no_std]
 
 mod clock;
 mod console;
 mod heap;
+pub mod timing;
 
 use core::fmt::Display;
 use core::panic::PanicInfo;
