@@ -3,6 +3,7 @@
 //! works as everywhere else. What it needs lies in the kernel's initial file system (`docs/gateway.md`).
 
 mod config;
+pub mod netlink;
 mod network;
 mod sntp;
 
