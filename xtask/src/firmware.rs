@@ -2,7 +2,8 @@
 //! `cargo xtask firmware`: builds the images of all boards and tells what they take of flash and RAM.
 //!
 //! A package of `firmware/` whose manifest has `[package.metadata.firmware]` with `board` and `target` is a board's: each
-//! of its binaries becomes `target/firmware/BOARD/NAME.elf`.
+//! of its binaries becomes `target/firmware/BOARD/NAME.elf`. A package with the feature `defects` has a second image of
+//! `cls`, built when asked for: `cls-defects.elf` with seeded defects, which the bench chooses from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use crate::{Failure, cargo, sizes, workspace};
 /// What the firmware logs: defmt leaves out everything when this is not set while compiling.
 const LOG_LEVEL: (&str, &str) = ("DEFMT_LOG", "debug");
 
+/// The feature of packages that can be built with seeded defects, and the binary that has some.
+const DEFECTS: (&str, &str) = ("defects", "cls");
+
 /// A package with the binaries of a board.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Package {
@@ -21,6 +25,8 @@ struct Package {
     board: String,
     target: String,
     binaries: Vec<String>,
+    /// Whether it has the feature of [`DEFECTS`].
+    defects: bool,
 }
 
 /// An image that was built.
@@ -39,10 +45,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut installing = Installing::Allowed;
     let mut board = None;
     let mut judge: Option<Judge> = None;
+    let mut defects = false;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--no-install" => installing = Installing::Forbidden,
+            "--defects" => defects = true,
             "--sizes" => judge = Some(sizes::compare),
             "--update-sizes" => judge = Some(sizes::update),
             "--board" => {
@@ -57,7 +65,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         }
     }
     let root = workspace::root();
-    let images = build(&root, board.map(String::as_str), installing)?;
+    let board = board.map(String::as_str);
+    let images = build(&root, board, installing)?;
+    if defects {
+        build_defects(&root, board, installing)?;
+    }
     match judge {
         Some(judge) => judge(&root, &images),
         None => Ok(()),
@@ -70,13 +82,53 @@ pub(crate) fn build(
     board: Option<&str>,
     installing: Installing,
 ) -> Result<Vec<Image>, Failure> {
-    let known = packages(root)?;
-    let wanted: Vec<&Package> = known
+    let directory = directory(root)?;
+    let mut images = Vec::new();
+    for package in &wanted(root, board)? {
+        let built = build_package(root, &directory, package, installing, &["--bins"])?;
+        for name in &package.binaries {
+            images.push(keep(&directory, package, &built, name, name)?);
+        }
+    }
+    Ok(images)
+}
+
+/// Builds the images with seeded defects of one board or of all that have some.
+pub(crate) fn build_defects(
+    root: &Path,
+    board: Option<&str>,
+    installing: Installing,
+) -> Result<(), Failure> {
+    let directory = directory(root)?;
+    let (feature, binary) = DEFECTS;
+    for package in wanted(root, board)?
         .iter()
-        .filter(|package| board.is_none_or(|board| package.board == board))
-        .collect();
+        .filter(|package| package.defects)
+    {
+        let what = ["--bin", binary, "--features", feature];
+        let built = build_package(root, &directory, package, installing, &what)?;
+        keep(
+            &directory,
+            package,
+            &built,
+            binary,
+            &format!("{binary}-{feature}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// The packages of one board or of all.
+fn wanted(root: &Path, board: Option<&str>) -> Result<Vec<Package>, Failure> {
+    let known = packages(root)?;
+    let (wanted, others): (Vec<_>, Vec<_>) = known
+        .into_iter()
+        .partition(|package| board.is_none_or(|board| package.board == board));
     if wanted.is_empty() {
-        let mut boards: Vec<&str> = known.iter().map(|package| package.board.as_str()).collect();
+        let mut boards: Vec<&str> = others
+            .iter()
+            .map(|package| package.board.as_str())
+            .collect();
         boards.dedup();
         return Err(Failure::usage(format!(
             "there is no board {}; known: {}",
@@ -84,12 +136,7 @@ pub(crate) fn build(
             boards.join(", ")
         )));
     }
-    let directory = directory(root)?;
-    let mut images = Vec::new();
-    for package in wanted {
-        images.extend(build_package(root, &directory, package, installing)?);
-    }
-    Ok(images)
+    Ok(wanted)
 }
 
 /// The packages that know no board: their tests run on the host.
@@ -106,37 +153,46 @@ pub(crate) fn directory(root: &Path) -> Result<PathBuf, Failure> {
     Ok(cargo::target_directory(root)?.join("firmware"))
 }
 
+/// Builds of a package what these arguments of cargo say; where that then is.
 fn build_package(
     root: &Path,
     directory: &Path,
     package: &Package,
     installing: Installing,
-) -> Result<Vec<Image>, Failure> {
+    what: &[&str],
+) -> Result<PathBuf, Failure> {
     let compiler = Compiler::find(&package.target, installing)?;
     let output = directory.join("build");
     // One package at a time: features that one board asks for must not reach another.
     let mut command = compiler.build(&root.join("firmware"), &package.target, &output)?;
-    command.args(["--release", "--bins", "-p", &package.name]);
+    command.args(["--release", "-p", &package.name]).args(what);
     command.env(
         LOG_LEVEL.0,
         std::env::var_os(LOG_LEVEL.0).unwrap_or_else(|| LOG_LEVEL.1.into()),
     );
     toolchain::run(command, || format!("{} does not build", package.name))?;
-    let built = compiler.release(&package.target, &output);
+    Ok(compiler.release(&package.target, &output))
+}
+
+/// Puts a binary that was built where it is looked for.
+fn keep(
+    directory: &Path,
+    package: &Package,
+    built: &Path,
+    binary: &str,
+    name: &str,
+) -> Result<Image, Failure> {
     let place = directory.join(&package.board);
-    let copy = |name: &String| {
-        let image = Image {
-            board: package.board.clone(),
-            name: name.clone(),
-            elf: place.join(format!("{name}.elf")),
-        };
-        fs::create_dir_all(&place)
-            .and_then(|()| fs::copy(built.join(name), &image.elf))
-            .map_err(|error| Failure::new(format!("{}: {error}", image.elf.display())))?;
-        println!("firmware: {}", image.elf.display());
-        Ok(image)
+    let image = Image {
+        board: package.board.clone(),
+        name: name.to_owned(),
+        elf: place.join(format!("{name}.elf")),
     };
-    package.binaries.iter().map(copy).collect()
+    fs::create_dir_all(&place)
+        .and_then(|()| fs::copy(built.join(binary), &image.elf))
+        .map_err(|error| Failure::new(format!("{}: {error}", image.elf.display())))?;
+    println!("firmware: {}", image.elf.display());
+    Ok(image)
 }
 
 /// The packages of `firmware/` that belong to a board, by board and name.
@@ -164,6 +220,7 @@ fn package(package: &serde_json::Value) -> Option<Package> {
             .filter(is_binary)
             .filter_map(|target| text(&target["name"]))
             .collect(),
+        defects: package["features"].get(DEFECTS.0).is_some(),
     })
 }
 
@@ -177,6 +234,7 @@ mod tests {
     fn only_packages_with_a_board_have_images() {
         let board = json!({
             "name": "kit",
+            "features": { "defects": [] },
             "metadata": { "firmware": { "board": "kit-1", "target": "thumbv7m-none-eabi" } },
             "targets": [
                 { "name": "kit", "kind": ["lib"] },
@@ -189,6 +247,7 @@ mod tests {
             board: "kit-1".to_owned(),
             target: "thumbv7m-none-eabi".to_owned(),
             binaries: vec!["cls".to_owned()],
+            defects: true,
         };
         assert_eq!(package(&board), Some(expected));
         let library = json!({ "name": "cls-app", "metadata": null, "targets": [] });

@@ -35,6 +35,7 @@ cargo xtask: what one does with this repository
                           without NAME, list them
   cargo xtask firmware    build what is flashed onto microcontrollers: target/firmware/BOARD/NAME.elf
       --board NAME          of this board only
+      --defects             and `cls-defects`, with seeded defects, for `smgw-bench run --defect`
       --sizes               say what the images take and compare with firmware/sizes.toml
       --update-sizes        write that file
       --no-install          do not install a missing compiler, name it and stop

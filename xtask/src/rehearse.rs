@@ -58,6 +58,9 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<(), Failure> {
     for (word, board) in BOARDS {
         if text.contains(word) {
             firmware::build(&root, board, arguments.installing)?;
+            if wants_defect(&arguments.passed_on) {
+                firmware::build_defects(&root, board, arguments.installing)?;
+            }
         }
     }
     let report_dir = arguments
@@ -96,6 +99,12 @@ fn hand_over(
         "cannot run {}: {error}",
         program.display()
     )))
+}
+
+/// Whether the bench is told of a defect, which may be the board's.
+fn wants_defect(passed_on: &[String]) -> bool {
+    let named = |argument: &String| argument == "--defect" || argument.starts_with("--defect=");
+    passed_on.iter().any(named)
 }
 
 fn parse(arguments: Vec<String>) -> Result<Arguments, Failure> {

@@ -21,6 +21,7 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     format(&root)?;
     embedded::build(&root, installing)?;
     let images = firmware::build(&root, None, installing)?;
+    firmware::build_defects(&root, None, installing)?;
     sizes::compare(&root, &images)?;
     target::build(&root, installing)?;
     cargo::run(&root, &rehearse::BUILD)?;

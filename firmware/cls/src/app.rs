@@ -17,12 +17,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, Ipv4Addr, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use smgw_cls::command::{self, Command, Report};
+use smgw_cls::defect::Defect;
 use smgw_cls::limiter::{Limiter, Mode};
 use smgw_cls::settings::{KeyCurve, Settings};
 use smoltcp::phy::Device;
 
 use crate::board::{Board, PulseCounter, Watchdog};
 use crate::channel::{Channel, End};
+use crate::defects::Defects;
 use crate::load::{NoSettings, load};
 use crate::log::{Shown, info, warning};
 use crate::station::{Connection, Station};
@@ -80,8 +82,9 @@ where
     Meter: PulseCounter,
     Dog: Watchdog,
 {
-    let settings = load(flash, slots).map_err(StartError::Settings)?;
-    App::new(board, device, settings, random, now)
+    let (settings, defects) = load(flash, slots).map_err(StartError::Settings)?;
+    let app = App::new(board, device, settings, random, now)?;
+    Ok(App { defects, ..app })
 }
 
 /// What the connection to the gateway is doing.
@@ -118,6 +121,7 @@ pub struct App<D, Relay, Button, Meter, Dog> {
     started: u64,
     /// The time of the last poll that fed the watchdog.
     fed: Option<u64>,
+    defects: Defects,
 }
 
 impl<D, Relay, Button, Meter, Dog> App<D, Relay, Button, Meter, Dog>
@@ -185,6 +189,7 @@ where
             pressed: false,
             started: now,
             fed: None,
+            defects: Defects::default(),
         })
     }
 
@@ -196,6 +201,9 @@ where
         }
         self.station.poll(now);
         self.look_at_button(now);
+        if self.defects.has(Defect::NoFailsafe) && self.is_controlled() {
+            self.limiter.heartbeat(now);
+        }
         self.limiter.handle_timeout(now);
         let link = core::mem::replace(&mut self.link, Link::Calling);
         self.link = self.follow(link, now);
@@ -214,6 +222,13 @@ where
     /// Whether commands can come.
     pub fn is_open(&self) -> bool {
         matches!(&self.link, Link::Talking { channel, .. } if channel.is_open())
+    }
+
+    fn is_controlled(&self) -> bool {
+        matches!(
+            self.limiter.mode(),
+            Mode::Limited | Mode::UnlimitedControlled
+        )
     }
 
     /// The limit and its state.
@@ -278,7 +293,7 @@ where
         let name = &self.settings.server_name;
         match Channel::open(self.tls.clone(), server, name, now) {
             Ok(channel) => Link::Talking {
-                channel,
+                channel: channel.with_defects(self.defects),
                 over: None,
             },
             Err(_error) => {
@@ -317,6 +332,10 @@ where
             None => Link::Talking { channel, over },
             Some(end) => {
                 tell(end);
+                if self.defects.has(Defect::NoReturn) && end != End::ByUs {
+                    self.station.abort();
+                    return Link::Waiting { until: u64::MAX };
+                }
                 let until = now.saturating_add(ENDING_MS);
                 Link::Ending { channel, until }
             }
@@ -340,11 +359,22 @@ where
             && let Some(command) = channel.command(now)
         {
             match command {
+                Command::Limit { .. } if self.defects.has(Defect::IgnoredLimit) => {
+                    self.limiter.lift(now);
+                }
                 Command::Limit { watts, seconds } => self.limiter.limit_to(now, watts, seconds),
                 Command::Unlimited => self.limiter.lift(now),
-                Command::Heartbeat => self.limiter.heartbeat(now),
+                Command::Heartbeat => {
+                    self.limiter.heartbeat(now);
+                    if self.defects.has(Defect::HeartbeatEnough) && !self.is_controlled() {
+                        self.limiter.lift(now);
+                    }
+                }
                 Command::Status => {}
-                Command::Echo(octets) => {
+                Command::Echo(mut octets) => {
+                    if self.defects.has(Defect::ShortEcho) && octets.len() > 1_000 {
+                        octets.pop();
+                    }
                     channel.report(&Report::Echoed(octets), now);
                     continue;
                 }
@@ -360,7 +390,10 @@ where
         Report::Hello {
             version: command::VERSION,
             name: NAME.into(),
-            build_id: self.board.build_id.into(),
+            build_id: match self.defects.has(Defect::WrongBuildId) {
+                true => vec![0; self.board.build_id.len()],
+                false => self.board.build_id.into(),
+            },
         }
     }
 
@@ -391,7 +424,8 @@ where
         if self.relay == Some(relay) {
             return;
         }
-        match self.board.relay.set_state(PinState::from(relay)) {
+        let stuck = self.defects.has(Defect::StuckRelay) && self.limiter.mode() == Mode::Limited;
+        match self.board.relay.set_state(PinState::from(relay || stuck)) {
             Ok(()) => {
                 info!("relay {}", relay);
                 self.relay = Some(relay);
@@ -426,7 +460,11 @@ where
         let most = u64::from(self.settings.back_off.most_s) * 1_000;
         let dice = self.random().map_or(u64::MAX, u64::from_be_bytes);
         // The modulo of a number so much larger is even enough.
-        let wait = least + dice % (most.saturating_sub(least) + 1);
+        let wait = match self.defects {
+            defects if defects.has(Defect::NoBackOff) => 1_000,
+            defects if defects.has(Defect::SameWait) => least,
+            _ => least + dice % (most.saturating_sub(least) + 1),
+        };
         info!("the next call comes in {} ms", wait);
         let until = now.saturating_add(wait);
         Link::Waiting { until }

@@ -9,11 +9,13 @@ use core::fmt;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use smgw_cls::command::{self, Command, MessageError, Report};
+use smgw_cls::defect::Defect;
 use smgw_socks::{
     ConnectName, FrameDecoder, FrameError, FrameState, Greeting, Method, MethodChoice, Reply,
     ReplyCode, Request, encode_header,
 };
 
+use crate::defects::Defects;
 use crate::session::Session;
 
 /// How far a channel has come.
@@ -121,6 +123,7 @@ pub struct Channel {
     plain: Vec<u8>,
     /// Octets for TCP.
     out: Vec<u8>,
+    defects: Defects,
 }
 
 impl Channel {
@@ -149,7 +152,13 @@ impl Channel {
             out: greeting
                 .map(|greeting| greeting.encode())
                 .unwrap_or_default(),
+            defects: Defects::default(),
         })
+    }
+
+    /// Does something wrong.
+    pub fn with_defects(self, defects: Defects) -> Self {
+        Self { defects, ..self }
     }
 
     /// Whether commands and reports pass.
@@ -350,9 +359,13 @@ impl Channel {
         match Reply::parse(&self.plain) {
             Ok(None) => {}
             Ok(Some((reply, taken))) => {
+                let odd = reply != Reply::new(reply.code);
                 self.plain.drain(..taken);
                 match reply.code {
+                    _ if odd && self.defects.has(Defect::ReadBound) => self.shut(End::Socks, now),
+                    _ if self.defects.has(Defect::AnyReply) => self.enter(Stage::Open, now),
                     ReplyCode::Succeeded => self.enter(Stage::Open, now),
+                    _ if self.defects.has(Defect::LingeringRefusal) => {}
                     code => self.shut(End::Refused(code.code()), now),
                 }
             }

@@ -11,6 +11,7 @@
 //! | [`app`] | the whole, poll by poll |
 //! | [`board`] | what a board has to offer |
 //! | [`channel`] | the protocol of one connection, without network or clock |
+//! | `defects` | what images for it do wrong, to be caught |
 //! | `load` | the settings out of flash |
 //! | [`session`] | TLS without sockets |
 //! | [`station`] | the IP stack and its one connection |
@@ -22,6 +23,7 @@ extern crate alloc;
 pub mod app;
 pub mod board;
 pub mod channel;
+mod defects;
 mod load;
 mod log;
 pub mod session;
@@ -29,4 +31,5 @@ pub mod station;
 
 pub use app::{App, StartError, start};
 pub use board::{Board, PulseCounter, Watchdog};
-pub use load::{NoSettings, load};
+pub use defects::Defects;
+pub use load::NoSettings;

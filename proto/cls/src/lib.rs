@@ -9,5 +9,6 @@
 extern crate alloc;
 
 pub mod command;
+pub mod defect;
 pub mod limiter;
 pub mod settings;
