@@ -13,7 +13,9 @@ use std::time::Duration;
 use bench_engine::{Ctx, Environment, Health, Stop};
 use bench_evidence::results::Measurement;
 use bench_rig::{Answer, Ics};
-use bench_timing::{BenchClock, Distribution, NoiseFloor, Shape, StallWatch};
+use bench_timing::{
+    BenchClock, Decision, Distribution, NoiseFloor, Shape, StallWatch, decide_upper,
+};
 use hsm_tls::TlsProfile;
 use rustls::pki_types::CertificateDer;
 use smgw_peers::net::{ActiveEmt, ClientTls, Deadline, Emt, EmtMode, Failure, Party, Session, Tap};
@@ -220,6 +222,33 @@ impl Bench {
     /// Whether the gateway runs on an emulated board, whose pace is not a real one's.
     pub fn gateway_is_emulated(&self) -> bool {
         self.gateway.host.emulated()
+    }
+
+    /// Judges as [`Ctx::judge_upper`] a figure that a pause of the gateway makes larger. Where the gateway is emulated, both
+    /// such pauses and what the rig knows of its instants follow the host's load: then a figure that cannot be told, or
+    /// is too large, is no verdict and no trouble with the rig, and the case says why.
+    pub fn judge_upper(
+        &self,
+        ctx: &mut Ctx,
+        measurement: Measurement,
+        limit: f64,
+    ) -> Result<(), Stop> {
+        let expanded = measurement.uncertainty.unwrap_or(0.0);
+        let why = match decide_upper(measurement.value, expanded, limit) {
+            _ if !self.gateway_is_emulated() => None,
+            Decision::Unfit => Some("its instants are known too badly for this limit"),
+            Decision::Fail => Some("its emulator promises no pace"),
+            Decision::Pass { .. } | Decision::Inconclusive => None,
+        };
+        let Some(why) = why else {
+            return ctx.judge_upper(measurement, limit);
+        };
+        ctx.inconclusive(format!(
+            "{} = {:.1} {} ± {expanded:.1}, limit {limit}: the gateway is emulated, and {why}; judge it on a gateway that is not",
+            measurement.name, measurement.value, measurement.unit
+        ));
+        ctx.measure(measurement);
+        Ok(())
     }
 
     /// Now in UTC, by the bench clock.
