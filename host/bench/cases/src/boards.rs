@@ -358,14 +358,8 @@ impl Place {
             Some(Resource::Qemu(board)) => {
                 let part = Part::named(board.machine.as_str());
                 let plug = planned.plug(around.rig, around.runtime);
-                let has_proxy = matches!(around.proxy, Proxy::Wire(_));
-                if plug.is_some() != has_proxy {
-                    let reason = match has_proxy {
-                        true => "its gateway is on the wire, so the board needs `wire` too",
-                        false => {
-                            "its wire leads to no gateway; give role.gateway the target qemu-arm64, or take the board off the wire"
-                        }
-                    };
+                if plug.is_none() && matches!(around.proxy, Proxy::Wire(_)) {
+                    let reason = "its gateway is on the wire, so the board needs `wire` too";
                     return Err(not_drivable(reason.to_owned()));
                 }
                 let mac = format!("52:54:00:00:03:{:02x}", board_host(index));
@@ -418,14 +412,19 @@ fn interface(plug: Option<Plug>, mac: String) -> Network {
             mac,
         },
         None => Network::User {
-            options: vec![
-                format!("net={}/{PREFIX}", address(0)),
-                format!("host={}", address(HOST)),
-                "restrict=no".to_owned(),
-            ],
+            options: user_network(),
             mac,
         },
     }
+}
+
+/// The CLS network as QEMU's user network plays it: its host is this computer's loopback interface.
+pub fn user_network() -> Vec<String> {
+    vec![
+        format!("net={}/{PREFIX}", address(0)),
+        format!("host={}", address(HOST)),
+        "restrict=no".to_owned(),
+    ]
 }
 
 fn emulated_network(index: usize, proxy: Proxy) -> BoardNetwork {

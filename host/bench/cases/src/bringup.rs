@@ -11,6 +11,7 @@ use std::time::Duration;
 use bench_engine::{Deadline, Interrupt};
 use bench_evidence::trace::Trace;
 use bench_machine::{Guest, Images, Plugs, Remote, TimeServer};
+use bench_probe::qemu::Uplink;
 use bench_rig::role::{Cls, ClsActor, GatewayActor, GatewayTarget};
 use bench_rig::{Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
@@ -337,8 +338,13 @@ fn gateway_plugs(rig: &Rig, directory: &Path) -> Option<Plugs> {
         .any(|resource| matches!(resource, Resource::Wire(_)));
     (wired && is_emulated(rig)).then(|| Plugs {
         card: Plug::inside(directory, "gateway"),
-        bench: Plug::inside(directory, "bench"),
+        bench: bench_plug(directory),
     })
+}
+
+/// Where the bench's loopback interface is plugged in.
+fn bench_plug(directory: &Path) -> Plug {
+    Plug::inside(directory, "bench")
 }
 
 /// The program, unless a board boots it by itself.
@@ -482,14 +488,18 @@ fn start_wire(
     let Some(described) = wire else {
         return Ok(None);
     };
+    // An emulated gateway brings the way to the bench with it; one on this computer is reached by that way.
+    let gateway = gateway_plugs(rig, directory);
+    let uplink = gateway.is_none().then(|| bench_plug(directory));
     let plugs: Vec<_> = planned
         .iter()
         .filter_map(|board| board.plug(rig, directory))
         .chain(
-            gateway_plugs(rig, directory)
+            gateway
                 .into_iter()
                 .flat_map(|plugs| [plugs.card, plugs.bench]),
         )
+        .chain(uplink.clone())
         .collect();
     let wire = Wire::start(
         plugs,
@@ -500,7 +510,18 @@ fn start_wire(
     for port in wire.ports() {
         wire.impair(port, described.impairments());
     }
+    let uplink = uplink.map(|plug| {
+        let netdev = plug.qemu_netdev(Uplink::WIRE);
+        Uplink::start(
+            &boards::user_network(),
+            &netdev,
+            &directory.join("uplink.log"),
+        )
+    });
     Ok(Some(BoardNetwork {
+        _uplink: uplink
+            .transpose()
+            .during("joining the boards' network to this computer")?,
         wire,
         usual: described.impairments(),
     }))

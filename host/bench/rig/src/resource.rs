@@ -411,7 +411,7 @@ pub struct Qemu {
     kind: String,
     /// QEMU machine.
     pub machine: Machine,
-    /// The wire it is plugged into; without one it reaches a gateway on this computer directly.
+    /// The wire it is plugged into; without one it reaches a gateway on this computer directly, unseen by trace and cases.
     #[schemars(with = "Option<String>")]
     pub(crate) wire: Option<Spanned<String>>,
 }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bench_engine::{Ctx, Stop};
+use bench_probe::qemu::Uplink;
 use bench_wire::{Impairments, Wire};
 use smgw_cls::command::{Command, State};
 use smgw_peers::net::{ActiveEmt, Session};
@@ -18,6 +19,8 @@ pub struct BoardNetwork {
     pub wire: Wire,
     /// What happens to frames when no case says otherwise.
     pub usual: Impairments,
+    /// The way to a gateway on this computer.
+    pub(crate) _uplink: Option<Uplink>,
 }
 
 /// A wire that a case has spoilt.

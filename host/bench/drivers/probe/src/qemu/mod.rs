@@ -3,6 +3,7 @@
 
 pub mod gdb;
 pub mod qtest;
+mod uplink;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::gdb::Gdb;
 use self::qtest::Qtest;
+pub use self::uplink::Uplink;
 use crate::virtual_probe::cortex_m::{Machine, Register};
 
 const PROGRAM: &str = "qemu-system-arm";
@@ -196,7 +198,7 @@ pub fn is_installed() -> bool {
 /// An emulated board. Dropping it, or the end of the bench by whatever cause, kills it.
 #[derive(Debug)]
 pub struct Qemu {
-    child: Child,
+    child: Leashed,
     config: Config,
 }
 
@@ -227,15 +229,7 @@ impl Qemu {
             }
         }
         let log = File::create(config.log())?;
-        let child = Command::new("sh")
-            .args(["-c", SCRIPT, "sh", PROGRAM])
-            .args(config.arguments()?)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // Ctrl-C is for the bench, whose end is QEMU's.
-            .process_group(0)
-            .spawn()?;
+        let child = Leashed::start(config.arguments()?, log)?;
         let mut qemu = Self { child, config };
         let controls = qemu.connect()?;
         Ok((qemu, controls))
@@ -245,7 +239,7 @@ impl Qemu {
         let deadline = Instant::now() + START;
         loop {
             let controls = Controls::connect(&self.config);
-            match (controls, self.child.try_wait()?) {
+            match (controls, self.child.0.try_wait()?) {
                 (_, Some(status)) => {
                     let said = self.said();
                     return Err(StartError::Ended { status, said });
@@ -268,21 +262,44 @@ impl Qemu {
 
     /// QEMU's process, to watch it.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Kills the board as a power cut would; its PSRAM file keeps what was written.
     pub fn kill(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if let Some(mut watch) = self.child.stdin.take() {
+        self.child.kill();
+    }
+}
+
+/// QEMU as a child that ends with the bench.
+#[derive(Debug)]
+struct Leashed(Child);
+
+impl Leashed {
+    fn start(arguments: Vec<String>, log: File) -> io::Result<Self> {
+        let child = Command::new("sh")
+            .args(["-c", SCRIPT, "sh", PROGRAM])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C is for the bench, whose end is QEMU's.
+            .process_group(0)
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    fn kill(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+        if let Some(mut watch) = self.0.stdin.take() {
             // The watch must not kill who gets this number next.
             drop(watch.write_all(b"done\n"));
         }
     }
 }
 
-impl Drop for Qemu {
+impl Drop for Leashed {
     fn drop(&mut self) {
         self.kill();
     }
