@@ -123,7 +123,7 @@ impl Running {
     }
 }
 
-/// A run of the bench on the virtual rig into a folder of its own.
+/// A run of the bench into a folder of its own.
 pub struct Run {
     /// Receives the bundle.
     pub reports: TempDir,
@@ -134,16 +134,15 @@ pub struct Run {
 impl Run {
     /// Starts `smgw-bench run` on the virtual rig with more arguments.
     pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        Self::on("rigs/virtual.toml", arguments)
+    }
+
+    /// Starts `smgw-bench run` on a rig with more arguments.
+    pub fn on<A: AsRef<OsStr>>(rig: &str, arguments: impl IntoIterator<Item = A>) -> Self {
         let reports = TempDir::new().expect("a temporary folder");
         let mut command = Command::new(program("smgw-bench"));
         command
-            .args([
-                "run",
-                "--rig",
-                "rigs/virtual.toml",
-                "--non-interactive",
-                "--report-dir",
-            ])
+            .args(["run", "--rig", rig, "--non-interactive", "--report-dir"])
             .arg(reports.path())
             .args(arguments);
         Self {

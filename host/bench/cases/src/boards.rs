@@ -22,6 +22,7 @@ use bench_wire::Plug;
 use hsm_api::Curve;
 use hsm_soft::PrivateKey;
 use rustls::pki_types::CertificateDer;
+use smgw_cls::defect::Defect;
 use smgw_cls::settings::{self, BackOff, KeyCurve, Limits, Settings};
 use smgw_flash_store::Store;
 use smgw_flash_store::memory::Memory;
@@ -125,6 +126,8 @@ pub struct Surroundings<'a> {
     pub proxy: Proxy,
     /// The gateway's certificate, which the boards pin.
     pub gateway_certificate: &'a CertificateDer<'static>,
+    /// What the boards do wrong: they get the image with seeded defects then.
+    pub defect: Option<Defect>,
     /// Told what is being done.
     pub stage: &'a dyn Fn(&str),
 }
@@ -139,6 +142,11 @@ pub struct RunningBoard {
     pub build_id: BuildId,
     /// Whether it was flashed, or held the image already.
     pub flashing: Flashing,
+    settings: Settings,
+    partition: Partition,
+    defect: Option<Defect>,
+    /// The bench's loopback interface as the board reaches it, if it does.
+    host: Option<Ipv4Addr>,
     watched: Arc<Watched>,
     watching: Option<JoinHandle<()>>,
     /// Fields drop in this order: first who holds the board, then its probe, then the board.
@@ -166,11 +174,13 @@ impl RunningBoard {
         let image = Image::read(&place.firmware).map_err(|error| BringUpError::Missing {
             what: format!("firmware for board {name}: {error}"),
             help: format!(
-                "build it with `cargo xtask firmware --board {}`",
-                place.part.name
+                "build it with `cargo xtask firmware --board {}{}`",
+                place.part.name,
+                around.defect.map_or("", |_| " --defects")
             ),
         })?;
         let states = StateDir::new(around.runtime.join("boards"));
+        let host = matches!(place.access, Access::Emulated(_)).then(|| address(HOST));
         let (selector, emulated) = match place.access {
             Access::Probe(selector) => (selector, None),
             Access::Emulated(config) => {
@@ -199,11 +209,8 @@ impl RunningBoard {
                     place.part.name
                 ),
             })?;
-        let told = settings(&planned, place.network, around.gateway_certificate)?;
-        let bytes = partition_image(partition, &told).during("laying out a board's settings")?;
-        board
-            .program(partition.address, &bytes)
-            .during("writing a board's settings")?;
+        let settings = settings(&planned, place.network, around.gateway_certificate)?;
+        write(&mut board, partition, &settings, around.defect)?;
         if let Some(address) = partition.seed {
             let seed = PrivateKey::generate(Curve::BrainpoolP256r1)
                 .during("drawing a seed for a board")?
@@ -241,6 +248,10 @@ impl RunningBoard {
             name,
             build_id: image.build_id().clone(),
             flashing,
+            settings,
+            partition,
+            defect: around.defect,
+            host,
             watched,
             watching: Some(watching),
             _emulated: emulated,
@@ -250,6 +261,44 @@ impl RunningBoard {
     /// Resets the board; it starts anew with the settings it has.
     pub fn reset(&self) -> Result<(), bench_probe::Error> {
         self.with(Board::reset).unwrap_or(Ok(()))
+    }
+
+    /// Its certificate.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.settings.certificate.clone().into()
+    }
+
+    /// Sends the board to a proxy of the bench's, which listens on this computer's loopback interface and shows this
+    /// certificate, and starts it anew. Dropping the guard sends it back to the gateway.
+    pub fn redirect(
+        &self,
+        proxy: SocketAddr,
+        certificate: &CertificateDer<'static>,
+    ) -> Result<Redirected<'_>, BringUpError> {
+        let unreachable = || self.not_drivable("it does not reach the bench");
+        let host = self.host.ok_or_else(unreachable)?;
+        self.tell(&Settings {
+            proxy: SocketAddrV4::new(host, proxy.port()),
+            gateway_certificate: certificate.to_vec(),
+            ..self.settings.clone()
+        })?;
+        Ok(Redirected(self))
+    }
+
+    /// Gives the board other settings and starts it anew.
+    fn tell(&self, settings: &Settings) -> Result<(), BringUpError> {
+        let told = self.with(|board| {
+            write(board, self.partition, settings, self.defect)?;
+            board.reset().during("starting a board's firmware")
+        });
+        told.unwrap_or_else(|| Err(self.not_drivable("its debugger was let go")))
+    }
+
+    fn not_drivable(&self, reason: &str) -> BringUpError {
+        BringUpError::NotDrivable {
+            part: format!("role.cls.{}", self.name),
+            reason: reason.to_owned(),
+        }
     }
 
     /// Whether the relay's output releases the load, read off the chip by the debug probe; `None` when the chip or the
@@ -279,6 +328,16 @@ impl RunningBoard {
 
     fn with<T>(&self, action: impl FnOnce(&mut Board) -> T) -> Option<T> {
         self.watched.board().as_mut().map(action)
+    }
+}
+
+/// A board that calls the bench in place of the gateway.
+pub struct Redirected<'b>(&'b RunningBoard);
+
+impl Drop for Redirected<'_> {
+    fn drop(&mut self) {
+        // A board that is gone shows in the next case.
+        let _ = self.0.tell(&self.0.settings);
     }
 }
 
@@ -392,8 +451,12 @@ impl Place {
             .or(usual)
             .ok_or_else(|| not_drivable("its address is not known".into()))?;
         let firmware = match firmware {
+            Some(_) if around.defect.is_some() => {
+                let reason = "the firmware that the rig names has no seeded defects";
+                return Err(not_drivable(reason.to_owned()));
+            }
             Some(firmware) => firmware.clone(),
-            None => own_firmware(&part.name).during("finding the firmware")?,
+            None => own_firmware(&part.name, around.defect).during("finding the firmware")?,
         };
         Ok(Self {
             part,
@@ -450,22 +513,26 @@ fn board_host(index: usize) -> u8 {
     FIRST_BOARD + u8::try_from(index).unwrap_or(0) % 200
 }
 
-/// `target/firmware/BOARD/cls.elf`, beside the directory of the bench's own program.
-fn own_firmware(board: &str) -> std::io::Result<PathBuf> {
+/// `target/firmware/BOARD/cls.elf`, or its variant with defects, beside the directory of the bench's own program.
+fn own_firmware(board: &str, defect: Option<Defect>) -> std::io::Result<PathBuf> {
     let program = own_program()?;
     let target = program
         .parent()
         .and_then(Path::parent)
         .unwrap_or(Path::new("."));
-    Ok(target.join("firmware").join(board).join("cls.elf"))
+    let image = match defect {
+        Some(_) => "cls-defects.elf",
+        None => "cls.elf",
+    };
+    Ok(target.join("firmware").join(board).join(image))
 }
 
 fn settings(
     planned: &Planned,
     network: BoardNetwork,
     gateway_certificate: &CertificateDer<'static>,
-) -> Result<Vec<u8>, BringUpError> {
-    let settings = Settings {
+) -> Result<Settings, BringUpError> {
+    Ok(Settings {
         server_name: ConnectName::parse(planned.role.local_server_name.as_bytes())
             .during("naming a board")?,
         network: settings::Network {
@@ -482,9 +549,22 @@ fn settings(
         gateway_certificate: gateway_certificate.to_vec(),
         limits: LIMITS,
         back_off: BACK_OFF,
-    };
-    let encoded = settings.encode().during("encoding a board's settings")?;
-    Ok(encoded.to_vec())
+    })
+}
+
+/// Writes settings to a board's partition, with the octet behind them that chooses a defect.
+fn write(
+    board: &mut Board,
+    partition: Partition,
+    settings: &Settings,
+    defect: Option<Defect>,
+) -> Result<(), BringUpError> {
+    let mut value = settings.encode().during("encoding a board's settings")?;
+    value.extend(defect.map(Defect::number));
+    let bytes = partition_image(partition, &value).during("laying out a board's settings")?;
+    board
+        .program(partition.address, &bytes)
+        .during("writing a board's settings")
 }
 
 /// What a partition looks like when it holds `value`.

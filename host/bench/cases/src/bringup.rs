@@ -18,6 +18,7 @@ use bench_timing::{BenchClock, NoiseFloor, StallWatch};
 use bench_wire::{Plug, Wire};
 use hsm_tls::TlsProfile;
 use rustls::pki_types::CertificateDer;
+use smgw_cls::defect::Defect;
 use smgw_peers::net::{ActiveEmt, BlackholePort, Emt, Party, RefusingPort, ServerTls, Tap};
 
 use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, User};
@@ -46,7 +47,7 @@ pub struct Surroundings<'a> {
     pub trace: &'a Trace,
     /// Receives the gateway's log.
     pub gateway_log: PathBuf,
-    /// Seeded defect of the reference gateway.
+    /// Seeded defect of the reference gateway or of the boards.
     pub defect: Option<String>,
     /// Requests to end.
     pub interrupt: &'a Interrupt,
@@ -141,6 +142,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         )?),
     };
     let wire = start_wire(rig, &planned, runtime.path(), around.trace)?;
+    let (gateway_defect, board_defect) = whose_defect(around.defect.as_deref(), &planned)?;
 
     say("starting the gateway")?;
     let files = Files {
@@ -197,7 +199,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         binary: gateway_binary(rig)?,
         config: runtime.path().join("smgw.toml"),
         files: files.written.into_inner().into_iter().collect(),
-        defect: around.defect.clone(),
+        defect: gateway_defect,
         environment: tokens.gateway_environment.clone(),
         log: around.gateway_log.clone(),
     };
@@ -241,6 +243,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
                     _ => boards::Proxy::Host(listening.cls),
                 },
                 gateway_certificate: &gateway_certificate,
+                defect: board_defect,
                 stage: around.stage,
             };
             RunningBoard::start(board, index, &surroundings)
@@ -328,6 +331,22 @@ fn is_emulated(rig: &Rig) -> bool {
     let actor = rig.gateway.as_ref().map(|gateway| &gateway.actor);
     let emulated = GatewayTarget::QemuArm64;
     matches!(actor, Some(GatewayActor::Ours { target, .. }) if *target == emulated)
+}
+
+/// Who is to misbehave: the gateway, or the boards.
+fn whose_defect(
+    id: Option<&str>,
+    planned: &[Planned],
+) -> Result<(Option<String>, Option<Defect>), BringUpError> {
+    let board = id.and_then(Defect::named);
+    match (board, id) {
+        (Some(_), Some(id)) if planned.is_empty() => Err(BringUpError::Usage {
+            what: format!("{id} is a defect of a board, and the rig has none"),
+            help: "use a rig with a flashed board, such as rigs/virtual-board.toml".to_owned(),
+        }),
+        (Some(_), _) => Ok((None, board)),
+        (None, id) => Ok((id.map(str::to_owned), None)),
+    }
 }
 
 /// Where an emulated gateway is plugged in, on a rig with a wire.

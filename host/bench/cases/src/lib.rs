@@ -27,7 +27,7 @@ pub use crate::selection::select;
 pub use crate::trouble::BringUpError;
 
 /// The catalogue in order of execution: what is quick first, what restarts the gateway last.
-static CATALOGUE: [Case<Bench>; 27] = [
+static CATALOGUE: [Case<Bench>; 28] = [
     rows::tls::TLS_01,
     rows::tls::TLS_03,
     rows::consumer::CON_05,
@@ -49,6 +49,7 @@ static CATALOGUE: [Case<Bench>; 27] = [
     rows::cls::CLS_05,
     rows::cls::CLS_06,
     rows::cls::PRX_20,
+    rows::cls::PRX_21,
     rows::metering::MET_01,
     rows::metering::MET_02,
     rows::metering::MET_03,

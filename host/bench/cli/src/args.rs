@@ -40,7 +40,7 @@ pub enum Command {
     Run(RunArgs),
     /// Say what would run, what would not, and why. Touches no device.
     Plan(PlanArgs),
-    /// List the cases of the catalogue, or the seeded defects of the reference gateway.
+    /// List the cases of the catalogue, or the seeded defects of the reference gateway and our boards.
     List(ListArgs),
     /// List serial ports and PKCS#11 tokens, ready to paste into a rig file.
     Discover(DiscoverArgs),
@@ -93,7 +93,7 @@ pub struct RunArgs {
     /// Seed of everything random; drawn and printed when not given.
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
-    /// Let the reference gateway misbehave; see `list --defects`.
+    /// Let the reference gateway, or the rig's boards, misbehave; see `list --defects`.
     #[arg(long, value_name = "ID")]
     pub defect: Option<String>,
     /// How long to wait for a busy rig, e.g. 10s, 5min.
@@ -133,7 +133,7 @@ pub enum ListFormat {
 /// `list`.
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// List the defects the reference gateway can be told to have, and the case that must catch each.
+    /// List the defects the reference gateway and our boards can be told to have, and the case that must catch each.
     #[arg(long)]
     pub defects: bool,
     /// The reference gateway; found beside this program when not given.

@@ -70,6 +70,8 @@ capabilities! {
     ClsDevice = "cls.device",
     /// Emulated boards on a network that the bench can spoil.
     ClsWire = "cls.wire",
+    /// A board that the bench can call away from the gateway, to a proxy of its own.
+    ClsRedirect = "cls.redirect",
     /// A consumer.
     Consumer = "consumer",
     /// Two of them entitled to different meters.
@@ -185,6 +187,12 @@ impl Rig {
                         |r: &Resource| matches!(r, Resource::Qemu(board) if board.wire().is_some());
                     self.resources.values().any(wired)
                 }
+                Capability::ClsRedirect => boards.iter().any(|board| {
+                    let ClsActor::Device { resource, .. } = &board.actor else {
+                        return false;
+                    };
+                    matches!(self.resources.get(resource), Some(Resource::Qemu(_)))
+                }),
                 Capability::Consumer => first.is_some(),
                 Capability::ConsumerTwo => entitled.clone().any(|meters| Some(meters) != first),
                 Capability::Technician => !self.technicians.is_empty(),

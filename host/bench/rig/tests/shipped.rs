@@ -26,7 +26,8 @@ fn the_virtual_rig_can_do_everything_but_replay_profiles_and_boards() {
             &Capability::MeterReplay,
             &Capability::MeterProfile,
             &Capability::ClsDevice,
-            &Capability::ClsWire
+            &Capability::ClsWire,
+            &Capability::ClsRedirect
         ]
     );
     assert_eq!(rig.undrivable(), []);

@@ -23,7 +23,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
         self: &Arc<Self>,
         stream: TcpStream,
         client: SocketAddr,
-    ) -> Result<Option<JoinHandle<()>>, Failure>;
+    ) -> Result<JoinHandle<()>, Failure>;
 
     /// Lets those who still work on connections end soon.
     fn call_off(&self);
@@ -95,7 +95,7 @@ fn accept<S: Serve>(listener: &TcpListener, service: &Arc<S>, stop: &Signal) {
         workers.retain(|worker| !worker.is_finished());
         match listener.accept() {
             Ok((stream, client)) => match service.serve(stream, client) {
-                Ok(worker) => workers.extend(worker),
+                Ok(worker) => workers.push(worker),
                 Err(failure) => {
                     tracing::warn!(server = S::NAME, %failure, "a connection was lost right after it was accepted");
                 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An active external market participant (aEMT): it commands controllable systems through the channels that they open
-//! (BSI TR-03109-5; §14a EnWG), and can refuse them to see what they do then (PRX-20, PRX-21).
+//! (BSI TR-03109-5; §14a EnWG).
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,14 +30,12 @@ struct Shared {
     tap: Arc<dyn Tap>,
     /// Ends handshakes that are under way.
     stop: Arc<Signal>,
-    refusing: AtomicBool,
     state: Mutex<Met>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct Met {
-    attempts: Vec<Nanos>,
     sessions: VecDeque<Session>,
 }
 
@@ -82,7 +79,6 @@ impl ActiveEmt {
             tls,
             tap,
             stop: Signal::new()?,
-            refusing: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
         };
@@ -93,23 +89,6 @@ impl ActiveEmt {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.0.addr()
-    }
-
-    /// Whether connections are reset from now on instead of served. Running sessions go on.
-    pub fn refuse(&self, refusing: bool) {
-        self.0.service().refusing.store(refusing, Ordering::Release);
-    }
-
-    /// When each TCP connection came, refused or not; the first 4096 of them.
-    pub fn attempts(&self) -> Vec<Nanos> {
-        self.0.service().lock().attempts.clone()
-    }
-
-    /// Waits until `count` connections have come; `None` when they have not in time.
-    pub fn wait_for_attempts(&self, count: usize, deadline: Deadline) -> Option<Vec<Nanos>> {
-        self.0.service().wait(deadline, |met| {
-            (met.attempts.len() >= count).then(|| met.attempts.clone())
-        })
     }
 
     /// The session that was opened last and nobody has taken yet; waits for one. Older ones are dropped.
@@ -238,24 +217,13 @@ impl Serve for Shared {
         self: &Arc<Self>,
         stream: TcpStream,
         client: SocketAddr,
-    ) -> Result<Option<JoinHandle<()>>, Failure> {
-        {
-            let mut met = self.lock();
-            if met.attempts.len() < ATTEMPTS {
-                met.attempts.push(now());
-            }
-        }
-        self.changed.notify_all();
+    ) -> Result<JoinHandle<()>, Failure> {
         let stream = TappedStream::accepted(stream, client, Arc::clone(&self.tap))?;
-        if self.refusing.load(Ordering::Acquire) {
-            stream.abort_on_close();
-            return Ok(None);
-        }
         let shared = Arc::clone(self);
         let worker = std::thread::Builder::new()
             .name("aemt-handshake".into())
             .spawn(move || shared.greet(stream))?;
-        Ok(Some(worker))
+        Ok(worker)
     }
 
     fn call_off(&self) {
@@ -288,7 +256,6 @@ impl Shared {
     }
 }
 
-const ATTEMPTS: usize = 4096;
 /// Sessions kept for somebody to take.
 const SESSIONS: usize = 8;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);

@@ -236,7 +236,7 @@ impl Serve for Shared {
         self: &Arc<Self>,
         stream: TcpStream,
         client: SocketAddr,
-    ) -> Result<Option<JoinHandle<()>>, Failure> {
+    ) -> Result<JoinHandle<()>, Failure> {
         let stream = TappedStream::accepted(stream, client, Arc::clone(&self.tap))?;
         let signal = Signal::new()?;
         let (index, mode, tls) = {
@@ -271,7 +271,7 @@ impl Serve for Shared {
         let thread = std::thread::Builder::new()
             .name(format!("emt-{index}"))
             .spawn(move || worker.run(stream, mode, &tls))?;
-        Ok(Some(thread))
+        Ok(thread)
     }
 
     fn call_off(&self) {

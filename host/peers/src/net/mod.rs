@@ -10,6 +10,7 @@ mod active_emt;
 mod alert;
 mod blackhole;
 mod cls;
+mod cls_proxy;
 mod deadline;
 mod emt;
 mod failure;
@@ -25,6 +26,8 @@ mod wait;
 #[cfg(test)]
 mod active_emt_tests;
 #[cfg(test)]
+mod cls_proxy_tests;
+#[cfg(test)]
 mod foreign_tests;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ pub use active_emt::{ActiveEmt, Session};
 pub use alert::Alert;
 pub use blackhole::{BlackholePort, RefusingPort};
 pub use cls::{ClsChannel, ClsClient, ClsReply, ClsTls, GreetingOutcome, RawAnswer};
+pub use cls_proxy::{Asked, ClsProxy};
 pub use deadline::{Deadline, now};
 pub use emt::{Emt, EmtConnection, EmtEnd, EmtMode, EmtPhase};
 pub use failure::Failure;

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Boards as cases see them: the channel each opens to the active EMT, and what a debug probe shows.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bench_engine::{Ctx, Stop};
+use bench_engine::{Ctx, Stop, StopExt};
 use bench_probe::qemu::Uplink;
 use bench_wire::{Impairments, Wire};
+use hsm_tls::TlsProfile;
 use smgw_cls::command::{Command, State};
-use smgw_peers::net::{ActiveEmt, Session};
+use smgw_peers::net::{ActiveEmt, Asked, ClsProxy, Party, ServerTls, Session};
 
 use super::{Bench, within};
-use crate::boards::RunningBoard;
+use crate::boards::{Redirected, RunningBoard};
 
 /// The network between emulated boards and what the rig file does to it.
 pub struct BoardNetwork {
@@ -69,6 +70,29 @@ impl Bench {
     pub fn active_emt(&self) -> Result<&ActiveEmt, Stop> {
         let emt = self.active_emt.as_ref();
         emt.ok_or_else(|| Stop::Bench("the rig has no active EMT".into()))
+    }
+
+    /// Takes the gateway's place towards the board: a proxy of the bench's, and the guard that sends the board back.
+    pub fn take_gateways_place(&self) -> Result<(ClsProxy, Redirected<'_>), Stop> {
+        let board = self.board()?;
+        let party = Party::new("played.smgw").or_bench("making a gateway's certificate")?;
+        let profile = TlsProfile::smgw_cls_server();
+        let tls = ServerTls::new(&party, &profile, &[board.certificate()])
+            .or_bench("setting up a gateway's TLS")?;
+        let proxy =
+            ClsProxy::start(tls, Arc::clone(&self.taps.cls)).or_bench("starting a proxy")?;
+        let redirected = board
+            .redirect(proxy.addr(), party.certificate())
+            .or_rig("calling the board to the bench")?;
+        Ok((proxy, redirected))
+    }
+
+    /// Waits for a board that calls the bench in the gateway's place.
+    pub fn next_call(&self, ctx: &mut Ctx, proxy: &ClsProxy) -> Result<Asked, Stop> {
+        let deadline = within(ctx, RETURN.mul_f64(self.multiplier));
+        let asked = proxy.hear(deadline);
+        ctx.check()?;
+        asked.map_err(|failure| Stop::Device(format!("the board's call: {failure}")))
     }
 
     /// Waits for a board's next channel.

@@ -14,12 +14,20 @@ use bench_timing::Distribution;
 use bench_wire::{Chance, Impairments};
 use smgw_cls::command::{Command, Report};
 use smgw_cls::limiter::Mode;
+use smgw_peers::net::{Asked, Ended};
 use smgw_units::UtcNanos;
 
 use crate::bench::{Bench, within};
-use crate::boards::{BACK_OFF, LIMITS};
+use crate::boards::{LIMITS, Redirected};
 
 const NEEDS: &[Capability] = &[Capability::Gateway, Capability::ClsDevice, Capability::Emt];
+/// Of cases in which the bench plays the gateway.
+const PLAYED: &[Capability] = &[
+    Capability::Gateway,
+    Capability::ClsDevice,
+    Capability::ClsRedirect,
+    Capability::Emt,
+];
 const ASSUMPTIONS: &[&str] = &[
     "socks-tls-frame",
     "socks-tls-states",
@@ -94,7 +102,7 @@ pub const CLS_01: Case<Bench> = Case {
 /// §14a EnWG; EEBUS LPC.
 pub const CLS_02: Case<Bench> = Case {
     id: "CLS-02",
-    version: 1,
+    version: 2,
     title: "A limit of the active EMT takes effect at the pin and is lifted again",
     level: Level::Must,
     interface: Interface::Cls,
@@ -104,25 +112,25 @@ pub const CLS_02: Case<Bench> = Case {
     needs: NEEDS,
     budget: Duration::from_secs(120),
     steps: &[
-        "heartbeat and limit below the load: state Limited with that limit, relay off",
-        "the pin agrees, read by the debug probe",
-        "lift the limit: state UnlimitedControlled, relay on, the pin agrees",
+        "heartbeat and no limit: state UnlimitedControlled, relay on; the pin agrees, read by the debug probe",
+        "heartbeat and limit below the load: state Limited with that limit, relay off, the pin agrees",
+        "lift the limit: as before",
     ],
     run: |ctx, bench| {
         let mut session = bench.board_channel(ctx)?;
+        bench.command(
+            ctx,
+            &mut session,
+            &Command::Heartbeat,
+            "a heartbeat",
+            |_| true,
+        )?;
+        lift(ctx, bench, &mut session)?;
+        bench.expect_relay(ctx, "before the limit", true)?;
         let (_, effect) = limit(ctx, bench, &mut session, None)?;
         ctx.measure(milliseconds(bench, "command-to-limit", effect, 1));
         bench.expect_relay(ctx, "limited", false)?;
-        let lifted = |state: &smgw_cls::command::State| {
-            state.mode == Mode::UnlimitedControlled && state.relay && state.watts.is_none()
-        };
-        let (_, effect) = bench.command(
-            ctx,
-            &mut session,
-            &Command::Unlimited,
-            "lifting the limit",
-            lifted,
-        )?;
+        let (_, effect) = lift(ctx, bench, &mut session)?;
         ctx.measure(milliseconds(bench, "command-to-release", effect, 1));
         bench.expect_relay(ctx, "unlimited", true)?;
         bench.keep_channel(session);
@@ -332,7 +340,6 @@ pub const CLS_06: Case<Bench> = Case {
         let name = "bad-network-round-trip-1400B-p50";
         ctx.measure(milliseconds(bench, name, middle, seen.n()));
 
-        let lifted = |state: &smgw_cls::command::State| state.relay;
         bench.command(
             ctx,
             &mut session,
@@ -340,7 +347,7 @@ pub const CLS_06: Case<Bench> = Case {
             "a heartbeat",
             |_| true,
         )?;
-        bench.command(ctx, &mut session, &Command::Unlimited, "no limit", lifted)?;
+        lift(ctx, bench, &mut session)?;
         bench.expect_relay(ctx, "before the cable is cut", true)?;
         bench.active_emt()?.forget_sessions();
         let cut = bench.spoil_wire(Impairments::cut())?;
@@ -369,73 +376,147 @@ pub const CLS_06: Case<Bench> = Case {
 /// REQ.TA.SOCKSTLS.ConnectRequest.80.
 pub const PRX_20: Case<Bench> = Case {
     id: "PRX-20",
-    version: 1,
+    version: 2,
     title: "A refused CLS tries again after a random time between 5 and 60 s",
     level: Level::Must,
     interface: Interface::Cls,
     requirements: &["REQ.TA.SOCKSTLS.ConnectRequest.80"],
     applies_if: &[],
     assumptions: ASSUMPTIONS,
-    needs: &[
-        Capability::Gateway,
-        Capability::ClsDevice,
-        Capability::Emt,
-        Capability::EmtFaults,
-    ],
+    needs: PLAYED,
     budget: Duration::from_secs(300),
     steps: &[
-        "the active EMT ends the channel and resets every connection: the gateway answers CONNECT with a code above 00",
-        "four attempts are seen at the EMT; each comes 5 to 60 s after the one before, not all after the same time",
-        "once the EMT serves again, the board is back",
+        "the bench takes the gateway's place: the board is given its address and certificate, and started anew",
+        "every CONNECT is answered with code 02; six times, the board calls again 5 to 60 s after the end of its last call",
+        "the six waits are not all the same",
+        "the gateway gets its place back: the board is back",
     ],
     run: |ctx, bench| {
-        const ATTEMPTS: usize = 4;
-        let emt = bench.active_emt()?;
-        let session = bench.board_channel(ctx)?;
-        let before = emt.attempts().len();
-        emt.refuse(true);
-        session.close(bench.step_deadline(ctx));
-        let longest = Duration::from_secs(BACK_OFF.most_s.into()) + Duration::from_secs(10);
-        let deadline = within(ctx, longest.mul_f64(bench.multiplier) * ATTEMPTS as u32);
-        let seen = emt.wait_for_attempts(before + ATTEMPTS, deadline);
-        emt.refuse(false);
-        ctx.check()?;
-        let Some(seen) = seen else {
-            let count = emt.attempts().len() - before;
-            ctx.fail(format!("{count} of {ATTEMPTS} attempts came in time"));
-            return Ok(());
-        };
-        let attempts = seen.get(before..).unwrap_or_default();
-        let mut waits: Vec<Duration> = attempts
-            .iter()
-            .zip(attempts.iter().skip(1))
-            .map(|(first, second)| Duration::from_nanos(second.0.saturating_sub(first.0)))
-            .collect();
+        const WAITS: usize = 6;
+        const REFUSED: &[u8] = &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0];
+        let (proxy, redirected) = bench.take_gateways_place()?;
+        let mut waits = Vec::new();
+        let mut last = None;
+        while waits.len() < WAITS {
+            let mut asked = bench.next_call(ctx, &proxy)?;
+            waits.extend(last.map(|end| asked.called_at().saturating_since(end)));
+            last = Some(refuse(ctx, bench, &mut asked, REFUSED)?.at);
+        }
         waits.sort();
         let (Some(least), Some(most)) = (waits.first().copied(), waits.last().copied()) else {
             return Ok(());
         };
-        // Between two attempts lie the wait and one refused connection, which the gateway's own limits keep short.
-        let n = waits.len() as u64;
-        ctx.judge_upper(seconds(bench, "longest-wait", most, n), 60.0)?;
+        ctx.judge_upper(seconds(bench, "longest-wait", most, WAITS as u64), 60.0)?;
         ctx.expect(
             least >= Duration::from_secs(5),
             "shortest wait",
             "at least 5 s",
             format!("{least:.3?}"),
         );
-        ctx.measure(seconds(bench, "shortest-wait", least, n));
+        ctx.measure(seconds(bench, "shortest-wait", least, WAITS as u64));
+        // More than a lost SYN or a busy host adds to a wait; six random ones within it happen once in 18 000 runs.
         ctx.expect(
-            most - least > Duration::from_millis(50),
+            most - least > Duration::from_millis(1_500),
             "spread of the waits",
             "random",
             format!("{:.3?} between shortest and longest", most - least),
         );
-        let session = bench.next_channel(ctx)?;
-        bench.keep_channel(session);
-        Ok(())
+        give_place_back(ctx, bench, redirected)
     },
 };
+
+/// REQ.TA.SOCKSTLS.ConnectRequest.50 to .70.
+pub const PRX_21: Case<Bench> = Case {
+    id: "PRX-21",
+    version: 1,
+    title: "A CLS judges a reply by its code alone, and ends TLS within 10 s of a refusal",
+    level: Level::Must,
+    interface: Interface::Cls,
+    requirements: &[
+        "REQ.TA.SOCKSTLS.ConnectRequest.50",
+        "REQ.TA.SOCKSTLS.ConnectRequest.60",
+        "REQ.TA.SOCKSTLS.ConnectRequest.70",
+    ],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: PLAYED,
+    budget: Duration::from_secs(300),
+    steps: &[
+        "the bench takes the gateway's place: the board is given its address and certificate, and started anew",
+        "CONNECT is answered with code 00 and a name in BND.ADDR: the board greets and sends 32 octets back",
+        "its next CONNECT is answered with code 01: it sends nothing more and ends TLS and TCP within 10 s",
+        "the gateway gets its place back: the board is back",
+    ],
+    run: |ctx, bench| {
+        const GRANTED: &[u8] = &[5, 0, 0, 3, 4, b'j', b'u', b'n', b'k', 0xff, 0xff];
+        const REFUSED: &[u8] = &[5, 1, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        let (proxy, redirected) = bench.take_gateways_place()?;
+        let mut asked = bench.next_call(ctx, &proxy)?;
+        let name = String::from_utf8_lossy(asked.name()).into_owned();
+        let expected = bench.board()?.local_server_name.clone();
+        ctx.expect(name == expected, "name in CONNECT", expected, name);
+        let deadline = bench.step_deadline(ctx);
+        if let Err(failure) = asked.reply(GRANTED, deadline) {
+            bench.trouble_or_fail(ctx, format!("reply 00: {failure}"))?;
+            return Ok(());
+        }
+        let mut session = asked.into_session();
+        let greeted = session.wait_for(deadline, |report| {
+            matches!(report, Report::Hello { .. }).then_some(())
+        });
+        match greeted {
+            Ok(_) => {
+                echo(ctx, bench, &mut session, 32)?;
+            }
+            Err(failure) => bench.trouble_or_fail(
+                ctx,
+                format!("channel behind reply 00 with a name in BND.ADDR: {failure}"),
+            )?,
+        }
+        session.close(bench.step_deadline(ctx));
+
+        let mut asked = bench.next_call(ctx, &proxy)?;
+        let ended = refuse(ctx, bench, &mut asked, REFUSED)?;
+        ctx.judge_upper(seconds(bench, "refusal-to-end", ended.after, 1), 10.0)?;
+        ctx.expect(
+            ended.close_notify && ended.discarded == 0,
+            "what follows reply 01",
+            "close_notify, and nothing before it",
+            format!(
+                "{} octets, {} close_notify",
+                ended.discarded,
+                if ended.close_notify { "then" } else { "no" }
+            ),
+        );
+        give_place_back(ctx, bench, redirected)
+    },
+};
+
+/// Refuses a board's CONNECT with this reply, and waits until the board has ended the connection.
+fn refuse(ctx: &mut Ctx, bench: &Bench, asked: &mut Asked, reply: &[u8]) -> Result<Ended, Stop> {
+    let patience = Duration::from_secs(10) + Duration::from_secs(5).mul_f64(bench.multiplier);
+    let deadline = within(ctx, patience);
+    let ended = asked
+        .reply(reply, deadline)
+        .and_then(|()| asked.wait_closed(deadline));
+    match ended {
+        Ok(ended) => Ok(ended),
+        Err(failure) => {
+            let what = format!("end of TLS behind a refusal, within {patience:?}: {failure}");
+            bench.trouble_or_fail(ctx, what)?;
+            Err(Stop::Done)
+        }
+    }
+}
+
+/// Sends the board back to the gateway, where it must open its channel again.
+fn give_place_back(ctx: &mut Ctx, bench: &Bench, redirected: Redirected<'_>) -> Result<(), Stop> {
+    bench.active_emt()?.forget_sessions();
+    drop(redirected);
+    let session = bench.next_channel(ctx)?;
+    bench.keep_channel(session);
+    Ok(())
+}
 
 fn echo(
     ctx: &mut Ctx,
@@ -484,6 +565,18 @@ fn limit(
     };
     bench.command(ctx, session, &command, "a limit", |state| {
         state.mode == Mode::Limited && state.watts == Some(LIMIT) && !state.relay
+    })
+}
+
+/// No limit: the board must close the relay.
+fn lift(
+    ctx: &mut Ctx,
+    bench: &Bench,
+    session: &mut smgw_peers::net::Session,
+) -> Result<(smgw_cls::command::State, Duration), Stop> {
+    let what = "lifting the limit";
+    bench.command(ctx, session, &Command::Unlimited, what, |state| {
+        state.mode == Mode::UnlimitedControlled && state.relay && state.watts.is_none()
     })
 }
 

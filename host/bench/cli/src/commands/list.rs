@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `list`: the catalogue, or the defects the reference gateway can be told to have.
+//! `list`: the catalogue, or the defects that the reference gateway and our boards can be told to have.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use bench_cases::module_tool::{run as run_command, sibling};
 use bench_engine::{Deadline, ExitCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use smgw_cls::defect;
 
 use crate::args::{ListArgs, ListFormat};
 use crate::failure::{Failure, print_json};
@@ -16,9 +17,16 @@ use crate::failure::{Failure, print_json};
 /// A seeded defect as the gateway lists it.
 #[derive(Debug, Deserialize, Serialize)]
 struct Defect {
+    /// Who has it.
+    #[serde(default = "gateway")]
+    part: String,
     id: String,
     case: String,
     summary: String,
+}
+
+fn gateway() -> String {
+    "gateway".to_owned()
 }
 
 /// Runs the verb.
@@ -77,16 +85,23 @@ fn defects(arguments: &ListArgs) -> Result<ExitCode, Failure> {
             "build the gateway with `cargo build -p smgw --features defects`, or give --gateway",
         )
     })?;
-    let defects: Vec<Defect> = serde_json::from_str(&text).map_err(|error| {
+    let mut defects: Vec<Defect> = serde_json::from_str(&text).map_err(|error| {
         Failure::new(
             ExitCode::Setup,
             format!("{} lists no defects: {error}", program.display()),
         )
     })?;
+    let none = defects.is_empty();
+    defects.extend(defect::TABLE.iter().map(|row| Defect {
+        part: "board".to_owned(),
+        id: row.id.to_owned(),
+        case: row.case.to_owned(),
+        summary: row.summary.to_owned(),
+    }));
     if arguments.format == ListFormat::Json {
         return print_json(&defects);
     }
-    if defects.is_empty() {
+    if none {
         println!("this build of the gateway has no seeded defects (feature `defects`)");
     }
     for defect in &defects {

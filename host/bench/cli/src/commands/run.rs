@@ -20,6 +20,7 @@ use bench_rig::lock::{Holder, LockDir, LockError, RigLock};
 use bench_rig::{Rig, Span};
 use bench_timing::{BenchClock, DECISION_RULE};
 use serde_json::json;
+use smgw_cls::defect::Defect;
 
 use crate::args::RunArgs;
 use crate::commands::plan::{plan, tool};
@@ -279,9 +280,11 @@ impl Record {
         let mut notes = inputs.rig.notes();
         notes.extend(inputs.left_out());
         if let Some(defect) = defect {
-            notes.push(format!(
-                "the reference gateway misbehaves on purpose: {defect}"
-            ));
+            let who = match Defect::named(defect) {
+                Some(_) => "the board",
+                None => "the reference gateway",
+            };
+            notes.push(format!("{who} misbehaves on purpose: {defect}"));
         }
         let dut = BTreeMap::from([
             ("product".to_owned(), product.name.clone()),
