@@ -2,6 +2,8 @@
 //! Any octets as the settings of a CLS.
 #![no_main]
 
+// Each target uses one function of several.
+#[allow(dead_code)]
 #[path = "../../proto/cls/tests/properties/mod.rs"]
 mod properties;
 
