@@ -21,7 +21,7 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: &[Tool] = &[
     Tool {
         name: "softhsm2-util",
         package: "softhsm2",
@@ -45,6 +45,12 @@ const TOOLS: [Tool; 14] = [
         package: "tshark",
         purpose: "reads the recorded traces back, as an independent witness",
         present: || in_path("tshark"),
+    },
+    Tool {
+        name: "strace",
+        package: "strace",
+        purpose: "tells what the store wrote and synced, for the tests of power cuts",
+        present: || in_path("strace"),
     },
     Tool {
         name: "openssl",
@@ -105,6 +111,16 @@ const TOOLS: [Tool; 14] = [
         package: "openssh-server",
         purpose: "stands for a board that is reached by ssh; tests start one of their own on the loopback interface",
         present: || has_ssh_server() || services_start_by_themselves(),
+    },
+    Tool {
+        name: "chronyd",
+        package: "chrony",
+        purpose: "asks our time service and answers our time client; tests start one of their own that sets no clock",
+        present: || {
+            in_path("chronyd")
+                || Path::new("/usr/sbin/chronyd").is_file()
+                || services_start_by_themselves()
+        },
     },
 ];
 

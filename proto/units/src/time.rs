@@ -54,7 +54,7 @@ impl UtcNanos {
 
     /// Signed difference `self - other` in nanoseconds.
     pub const fn signed_since(self, other: Self) -> i64 {
-        self.0 - other.0
+        self.0.saturating_sub(other.0)
     }
 }
 

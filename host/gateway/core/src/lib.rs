@@ -10,8 +10,8 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub mod clock;
 pub mod calendar;
+pub mod clock;
 mod grid;
 mod inner_signature;
 mod list;

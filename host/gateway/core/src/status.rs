@@ -17,6 +17,8 @@ pub struct CombinedStatus {
 impl CombinedStatus {
     /// Bits 0 and 2: this is a gateway word.
     pub const IDENTIFICATION: u32 = 1 << 0 | 1 << 2;
+    /// Bit 1: the value is not for billing.
+    pub const NOT_FOR_BILLING: u32 = 1 << 1;
     /// Bit 9: the gateway's time is not valid.
     pub const TIME_INVALID: u32 = 1 << 9;
     /// Bit 13: no value came in the window of the grid point.
@@ -27,6 +29,15 @@ impl CombinedStatus {
         Self {
             gateway: Self::IDENTIFICATION,
             meter,
+        }
+    }
+
+    /// The same with bit 1: what the gateway has to take down for billing it can no longer take down.
+    #[must_use]
+    pub const fn with_not_for_billing(self) -> Self {
+        Self {
+            gateway: self.gateway | Self::NOT_FOR_BILLING,
+            meter: self.meter,
         }
     }
 

@@ -3,6 +3,7 @@
 //! receptions stand here, never what a telegram said.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smgw_core::{GapReason, Grid};
@@ -56,6 +57,17 @@ pub struct Board {
     started_at: UtcNanos,
     silent_after: i64,
     lines: Vec<Mutex<Line>>,
+    kept: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What became of the entries since the start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tally {
+    /// In the store.
+    pub kept: u64,
+    /// Not taken by the store in time.
+    pub lost: u64,
 }
 
 impl Board {
@@ -78,6 +90,26 @@ impl Board {
             started_at,
             silent_after: 2 * grid.period_seconds() * 1_000_000_000,
             lines: meters.into_iter().map(line).collect(),
+            kept: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// So many entries are in the store.
+    pub fn kept(&self, entries: usize) {
+        self.kept.fetch_add(entries as u64, Ordering::Relaxed);
+    }
+
+    /// So many entries will never be in the store.
+    pub fn lost(&self, entries: usize) {
+        self.lost.fetch_add(entries as u64, Ordering::Relaxed);
+    }
+
+    /// What became of the entries.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            kept: self.kept.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
         }
     }
 

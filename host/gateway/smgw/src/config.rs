@@ -16,22 +16,34 @@ use hsm_open::Place;
 use hsm_open::TokenSelector;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde::{Deserialize, Deserializer};
 use smgw_core::{Grid, Tolerance};
 use smgw_socks::ConnectName;
-use smgw_units::{DeviceId, Obis};
+use smgw_units::{DeviceId, Obis, UtcNanos};
 use thiserror::Error;
 use toml::Spanned;
+
+mod raw;
+
+use raw::{
+    Hex, Raw, RawCls, RawHan, RawMeter, RawModuleKind, RawProtocol, RawRole, RawSecurityModule,
+    RawTime, Text,
+};
 
 /// Everything the gateway is told.
 #[derive(Debug)]
 pub struct Config {
+    /// SHA-256 of the file, in hex: whether parameters changed.
+    pub hash: String,
     /// The gateway's own id.
     pub device_id: DeviceId,
     /// Where the private key lives.
     pub security_module: SecurityModule,
     /// The value store's file.
     pub store: PathBuf,
+    /// Set of profiles that is taken at the first start.
+    pub profiles: Option<PathBuf>,
+    /// Unix socket of status, metrics and orders.
+    pub local_socket: Option<PathBuf>,
     /// Grid of the value lists.
     pub registration_period: Duration,
     /// Meters on serial lines.
@@ -40,6 +52,31 @@ pub struct Config {
     pub han: Han,
     /// The proxy for controllable local systems.
     pub cls: Cls,
+    /// Where the time comes from; without it the operating system's clock is taken as valid.
+    pub time: Option<Time>,
+}
+
+/// The time server, and how far the clock is trusted without it.
+#[derive(Clone, Debug)]
+pub struct Time {
+    /// Address of the NTP-in-TLS server.
+    pub server: SocketAddr,
+    /// The name sent to it.
+    pub tls_name: ServerName<'static>,
+    /// Its pinned leaf.
+    pub certificate: CertificateDer<'static>,
+    /// Time between polls of a valid clock.
+    pub poll_interval: Option<Duration>,
+    /// The shortest time between polls.
+    pub shortest_poll: Option<Duration>,
+    /// Assumed error of the oscillator's rate, in parts per million.
+    pub drift_ppm: Option<u32>,
+    /// Corrections beyond this are ignored while the time is valid.
+    pub longest_jump: Option<Duration>,
+    /// The latest date that is believed.
+    pub latest: Option<UtcNanos>,
+    /// Where systems in the home area network ask for the time.
+    pub serve: Option<SocketAddr>,
 }
 
 /// The module with the gateway's key, and the certificate of that key.
@@ -135,7 +172,7 @@ pub enum Role {
 }
 
 /// The CLS proxy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cls {
     /// Address to listen on.
     pub listen: SocketAddr,
@@ -143,6 +180,11 @@ pub struct Cls {
     pub handshake_timeout: Duration,
     /// Proxy profiles.
     pub profiles: Vec<Profile>,
+}
+
+impl Cls {
+    /// How long an EMT is waited for unless a profile says otherwise.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 }
 
 /// A proxy communication profile: this CLS, this name, this EMT.
@@ -266,13 +308,18 @@ impl Resolver<'_> {
         Grid::new(period.as_ref().0, Tolerance::ONE_PERCENT)
             .map_err(|error| self.meaning(&period, error.to_string()))?;
         let meters = self.meters(raw.meter)?;
+        let hash = hsm_api::Hash::Sha256.digest(self.text.as_bytes());
         Ok(Config {
+            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
             device_id: raw.device_id.0,
             security_module: self.security_module(raw.security_module)?,
             store: self.beside(&raw.store.path),
+            profiles: raw.profiles.map(|profiles| self.beside(&profiles.path)),
+            local_socket: raw.local.map(|local| self.beside(&local.socket)),
             registration_period: period.into_inner().0,
             han: self.han(raw.han, &meters)?,
             cls: self.cls(raw.cls)?,
+            time: raw.time.map(|time| self.time(time)).transpose()?,
             meters,
         })
     }
@@ -467,7 +514,7 @@ impl Resolver<'_> {
                 emt_certificate: self.leaf(&raw.emt_certificate)?,
                 connect_timeout: raw
                     .connect_timeout
-                    .map_or(DEFAULT_CONNECT_TIMEOUT, |limit| limit.0),
+                    .map_or(Cls::CONNECT_TIMEOUT, |limit| limit.0),
             })
         });
         Ok(Cls {
@@ -476,6 +523,38 @@ impl Resolver<'_> {
                 .handshake_timeout
                 .map_or(DEFAULT_HANDSHAKE_TIMEOUT, |limit| limit.0),
             profiles: profiles.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn time(&self, raw: RawTime) -> Result<Time, ConfigError> {
+        let name = &raw.tls_name;
+        let mut shortest_poll = None;
+        if let Some(interval) = &raw.poll_interval {
+            let short = interval.as_ref().0 < SHORTEST_POLL;
+            if short && !raw.rehearsal {
+                let what = "poll-interval is a minute at least, but for rehearsal = true";
+                return Err(self.meaning(interval, what));
+            }
+            shortest_poll = short.then_some(interval.as_ref().0);
+        }
+        if let Some(ppm) = raw.drift_ppm.as_ref().filter(|ppm| *ppm.as_ref() > 100_000) {
+            return Err(self.meaning(ppm, "drift-ppm is 100000 at most"));
+        }
+        let date = |text: &Spanned<String>| {
+            let what = "expected a date such as \"2106-12-31T23:59:59Z\"";
+            crate::time::date(text.as_ref()).ok_or_else(|| self.meaning(text, what))
+        };
+        Ok(Time {
+            server: raw.server,
+            tls_name: ServerName::try_from(name.as_ref().clone())
+                .map_err(|error| self.meaning(name, error.to_string()))?,
+            certificate: self.leaf(&raw.certificate)?,
+            poll_interval: raw.poll_interval.map(|span| span.into_inner().0),
+            shortest_poll,
+            drift_ppm: raw.drift_ppm.map(Spanned::into_inner),
+            longest_jump: raw.longest_jump.map(|span| span.0),
+            latest: raw.latest.as_ref().map(date).transpose()?,
+            serve: raw.serve,
         })
     }
 
@@ -517,66 +596,6 @@ impl Resolver<'_> {
     }
 }
 
-/// A value written as text and parsed where it stands, so that the parser can show its line.
-#[derive(Debug)]
-struct Text<T>(T);
-
-impl<'de, T: FromStr<Err: std::fmt::Display>> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Text).map_err(serde::de::Error::custom)
-    }
-}
-
-struct Hex(Vec<u8>);
-
-impl FromStr for Hex {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected 1 to 20 bytes as hex digits";
-        let digits: Option<Vec<u8>> = text
-            .chars()
-            .map(|digit| digit.to_digit(16).map(|value| value as u8))
-            .collect();
-        let digits = digits.ok_or(EXPECTED)?;
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if !rest.is_empty() || !(1..=20).contains(&pairs.len()) {
-            return Err(EXPECTED);
-        }
-        Ok(Self(
-            pairs.iter().map(|[high, low]| high << 4 | low).collect(),
-        ))
-    }
-}
-
-/// A time span such as `900s` or `100ms`.
-#[derive(Debug)]
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-        let count: Option<u32> = digits.parse().ok().filter(|count| *count > 0);
-        let millis = match text.get(digits.len()..) {
-            Some("ms") => Some(1),
-            Some("s") => Some(1_000),
-            Some("min") => Some(60_000),
-            Some("h") => Some(3_600_000),
-            _ => None,
-        };
-        match (count, millis) {
-            (Some(count), Some(millis)) => {
-                Ok(Self(Duration::from_millis(u64::from(count) * millis)))
-            }
-            _ => Err(serde::de::Error::custom(
-                "expected a time span such as \"900s\" or \"100ms\" (ms, s, min, h)",
-            )),
-        }
-    }
-}
-
 impl FromStr for CharacterFormat {
     type Err = &'static str;
 
@@ -603,161 +622,11 @@ impl FromStr for CharacterFormat {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Raw {
-    schema: Spanned<String>,
-    device_id: Text<DeviceId>,
-    security_module: RawSecurityModule,
-    store: RawStore,
-    metering: RawMetering,
-    #[serde(default)]
-    meter: Vec<RawMeter>,
-    han: RawHan,
-    cls: RawCls,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawSecurityModule {
-    #[serde(default)]
-    kind: RawModuleKind,
-    module: Option<PathBuf>,
-    token_label: Option<String>,
-    token_serial: Option<String>,
-    reader: Option<String>,
-    profile: Option<PathBuf>,
-    address: Option<SocketAddr>,
-    secret_file: Option<PathBuf>,
-    pin_file: Option<PathBuf>,
-    pin_env: Option<String>,
-    #[serde(default)]
-    pin_prompt: bool,
-    timeout: Option<Span>,
-    key: Spanned<String>,
-    certificate: Spanned<PathBuf>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-enum RawModuleKind {
-    #[default]
-    Pkcs11,
-    Card,
-    Link,
-}
-
-impl RawModuleKind {
-    /// What it is called, the keys that may be given for it, and those it needs, in words.
-    fn keys(self) -> (&'static str, &'static [&'static str], &'static str) {
-        match self {
-            Self::Pkcs11 => (
-                "a pkcs11 module",
-                &[
-                    "module",
-                    "token-label",
-                    "token-serial",
-                    "pin-file",
-                    "pin-env",
-                    "pin-prompt",
-                ],
-                "module and token-label or token-serial",
-            ),
-            Self::Card => (
-                "a card",
-                &["reader", "profile", "pin-file", "pin-env", "pin-prompt"],
-                "reader",
-            ),
-            Self::Link => (
-                "a link",
-                &["address", "secret-file"],
-                "address and secret-file",
-            ),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawStore {
-    path: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawMetering {
-    registration_period: Spanned<Span>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawProtocol {
-    Sml,
-    Mbus,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawMeter {
-    id: Spanned<Text<DeviceId>>,
-    protocol: RawProtocol,
-    port: Spanned<PathBuf>,
-    baud: u32,
-    format: Text<CharacterFormat>,
-    registers: Spanned<Vec<Text<Obis>>>,
-    address: Option<u8>,
-    poll_lead: Option<Span>,
-    server_id: Option<Text<Hex>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawHan {
-    listen: SocketAddr,
-    #[serde(default)]
-    user: Vec<RawUser>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawRole {
-    Con,
-    Srv,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawUser {
-    id: String,
-    role: RawRole,
-    certificate: Spanned<PathBuf>,
-    meters: Option<Spanned<Vec<Text<DeviceId>>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawCls {
-    listen: SocketAddr,
-    handshake_timeout: Option<Span>,
-    #[serde(default)]
-    profile: Vec<RawProfile>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawProfile {
-    local_server_name: Spanned<String>,
-    cls_certificate: Spanned<PathBuf>,
-    wan_peer_address: SocketAddr,
-    wan_tls_sni: Spanned<String>,
-    emt_certificate: Spanned<PathBuf>,
-    connect_timeout: Option<Span>,
-}
-
 #[cfg(not(all(feature = "pkcs11", feature = "card")))]
 const NOT_BUILT_IN: &str = "is nothing this build of the gateway can drive";
 const SCHEMA: &str = "smgw.config/1";
+/// Detail specifications §14.3.2.2.
+const SHORTEST_POLL: Duration = Duration::from_secs(60);
 const DEFAULT_MODULE_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_POLL_LEAD: Duration = Duration::from_millis(100);
 const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

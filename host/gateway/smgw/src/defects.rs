@@ -2,7 +2,14 @@
 //! Seeded defects: what this gateway can be told to do wrong, so that each case of the bench can be
 //! shown to catch it. Without the feature `defects` no defect can be chosen and every hook is a constant.
 
+use std::borrow::Cow;
+
+use smgw_core::log::{EventKind, Record};
+use smgw_core::taf::Derived;
 use smgw_core::{Entry, Grid, Tolerance};
+use smgw_ntp::{Leap, ServerState};
+#[cfg(feature = "defects")]
+use smgw_units::Obis;
 use smgw_units::{DeviceId, UtcNanos};
 
 macro_rules! defects {
@@ -24,6 +31,23 @@ defects! {
     WideWindow, "met-01-wide-window", "MET-01", "a value within 10 % of the period counts for the grid point";
     ZeroFill, "met-02-zero-fill", "MET-02", "a value that never came becomes the value 0 with a clean status";
     RepeatedCapture, "met-03-repeated-capture", "MET-03", "every second capture time repeats the one before";
+    SwappedSteps, "met-06-swapped-steps", "MET-06", "what belongs to one tariff step is booked to the other";
+    TotalOffByOne, "met-07-total-off-by-one", "MET-07", "the total register is one unit too high";
+    NoErrorRegister, "met-08-no-error-register", "MET-08", "energy of a gap with a switch of the step goes to the first step";
+    StrayStatusBit, "met-18-stray-bit", "MET-18", "a status bit that no table defines is set";
+    ListWithoutEnd, "met-20-list-without-end", "MET-20", "names of derived lists lack the last part";
+    ForeignSignature, "met-17-foreign-signature", "MET-17", "inner signatures cover one byte more than they should";
+    LongQuestion, "tim-01-long-question", "TIM-01", "questions to the time server carry an extension field";
+    TalkativeQuestion, "tim-02-talkative-question", "TIM-02", "questions to the time server tell the gateway's own time and poll interval";
+    SlowAnswer, "tim-03-slow-answer", "TIM-03", "answers of the time server may take a minute";
+    AnyOrigin, "tim-04-any-origin", "TIM-04", "answers to other questions are believed";
+    AnyAnswer, "tim-05-any-answer", "TIM-05", "leap indicator, version and mode of answers are not looked at";
+    AnyJump, "tim-06-any-jump", "TIM-06", "a synchronised clock follows a jump of any size";
+    SecondAnswer, "tim-07-second-answer", "TIM-07", "an invalid clock is set by the second answer only";
+    WideTimeLimit, "tim-10-wide-limit", "TIM-10", "time stays valid up to 30 % of the registration period";
+    UnmarkedTime, "tim-11-unmarked", "TIM-11", "values taken with an invalid time lack status bit 9";
+    AnyQuestion, "tim-13-any-question", "TIM-13", "the time service answers anything that is sent to it";
+    AlwaysSynchronised, "tim-14-always-synchronised", "TIM-14", "the time service repeats its source's stratum and never says that it has no time";
     LateStamp, "tim-15-late-stamp", "TIM-15", "telegrams more than 2 s away from the grid are stamped 700 ms late";
     NoAuth, "prx-01-no-auth", "PRX-01", "the proxy chooses method 00 when it is offered";
     AnyClsCertificate, "prx-03-any-certificate", "PRX-03", "any client certificate passes as the CLS of the first profile";
@@ -40,6 +64,11 @@ defects! {
     SilentClose, "tls-03-silent-close", "TLS-03", "a ClientHello of an old version is answered by closing without an alert";
     SoftEcdhe, "sec-01-soft-ecdhe", "SEC-01", "ephemeral keys are made in software instead of in the security module";
     PlaintextFallback, "sec-03-plaintext-fallback", "SEC-03", "without a working security module the HAN is served without TLS";
+    RecordGap, "log-01-record-gap", "LOG-01", "every tenth record of a log is missing";
+    NamelessLog, "log-02-nameless", "LOG-02", "entries do not tell who it was";
+    FallingIndex, "log-03-falling-index", "LOG-03", "the seconds index begins anew with every start";
+    ForeignLog, "log-05-foreign-log", "LOG-05", "a consumer reads the log of another one";
+    SilentRefusal, "log-06-silent-refusal", "LOG-06", "what the HAN refuses is not taken down";
 }
 
 /// How a defect is listed.
@@ -106,6 +135,21 @@ impl Defects {
         wide.unwrap_or(Tolerance::ONE_PERCENT)
     }
 
+    /// A last touch on a line that an evaluation derived.
+    pub fn falsify_derived(self, line: &mut Derived) {
+        #[cfg(feature = "defects")]
+        match self.chosen {
+            Some(Defect::SwappedSteps) => seeded::swap_steps(line),
+            Some(Defect::TotalOffByOne) if line.entry.obis == Obis::IMPORT_TOTAL => {
+                seeded::add(line, 1);
+            }
+            Some(Defect::NoErrorRegister) => seeded::hide_error_register(line),
+            _ => {}
+        }
+        #[cfg(not(feature = "defects"))]
+        let _ = line;
+    }
+
     /// The receive stamp of a telegram whose first byte came at `stamp`.
     pub fn receive_stamp(self, grid: Grid, stamp: UtcNanos) -> UtcNanos {
         let away = stamp.0.abs_diff(grid.nearest(stamp).0);
@@ -115,12 +159,92 @@ impl Defects {
         stamp
     }
 
+    /// A last touch on a log that is about to be told.
+    pub fn falsify_log(self, records: &mut Vec<Record>) {
+        if self.has(Defect::RecordGap) {
+            records.retain(|record| record.number % 10 != 0);
+        }
+        if self.has(Defect::NamelessLog) {
+            records.iter_mut().for_each(|record| record.user = None);
+        }
+        if self.has(Defect::FallingIndex) {
+            let mut base = 0;
+            for record in records {
+                // The start of a gateway is the event of this id.
+                if record.event == EventKind::GatewayStarted.id() {
+                    base = record.seconds_index;
+                }
+                record.seconds_index = record.seconds_index.saturating_sub(base);
+            }
+        }
+    }
+
+    /// A last touch on a question to the time server.
+    pub fn falsify_question(self, question: &mut Vec<u8>, now: UtcNanos) {
+        #[cfg(feature = "defects")]
+        match self.chosen {
+            Some(Defect::LongQuestion) => question.extend([1, 4, 0, 8, 0, 0, 0, 0]),
+            Some(Defect::TalkativeQuestion) => seeded::talk(question, now),
+            _ => {}
+        }
+        #[cfg(not(feature = "defects"))]
+        let _ = (question, now);
+    }
+
+    /// A first touch on what the time server answered to `question`.
+    pub fn falsify_answer(self, answer: &mut [u8], question: &[u8]) {
+        #[cfg(feature = "defects")]
+        match self.chosen {
+            Some(Defect::AnyOrigin) => {
+                if let (Some(origin), Some(transmit)) =
+                    (answer.get_mut(24..32), question.get(40..48))
+                {
+                    origin.copy_from_slice(transmit);
+                }
+            }
+            Some(Defect::AnyAnswer) => {
+                if let Some(first) = answer.first_mut() {
+                    *first = 0x24;
+                }
+            }
+            _ => {}
+        }
+        #[cfg(not(feature = "defects"))]
+        let _ = (answer, question);
+    }
+
+    /// What the time service says of its clock.
+    pub fn time_state(self, state: ServerState) -> ServerState {
+        match self.has(Defect::AlwaysSynchronised) {
+            true => ServerState {
+                leap: Leap::None,
+                upstream: state.upstream.saturating_sub(1),
+                ..state
+            },
+            false => state,
+        }
+    }
+
+    /// What the time service takes a question for.
+    pub fn any_question(self, question: &[u8]) -> Cow<'_, [u8]> {
+        if !self.has(Defect::AnyQuestion) {
+            return question.into();
+        }
+        let mut good = question.to_vec();
+        good.resize(smgw_ntp::LEN, 0);
+        if let Some(first) = good.first_mut() {
+            *first = 0x23;
+        }
+        good.into()
+    }
+
     /// A last touch on what is about to be stored.
     pub fn falsify_entries(self, meter: DeviceId, entries: &mut [Entry]) {
         #[cfg(feature = "defects")]
         for entry in entries {
             match self.chosen {
                 Some(Defect::ZeroFill) => seeded::zero_fill(entry),
+                Some(Defect::StrayStatusBit) => entry.status.gateway |= 1 << 20,
                 Some(Defect::RepeatedCapture) => seeded::repeat_capture(meter, entry),
                 _ => {}
             }
@@ -136,16 +260,54 @@ pub use seeded::{Anyone, CrossTalk, SoftEcdhe};
 /// The defects that need more than a line.
 #[cfg(feature = "defects")]
 mod seeded {
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
     use std::sync::{Arc, Mutex, PoisonError};
 
     use hsm_api::{Curve, EphemeralKey, Layer, ModuleError, SecurityModule};
     use hsm_tls::{PeerCertificates, PeerCheck};
     use rustls::Error;
     use rustls::pki_types::UnixTime;
+    use smgw_core::taf::Derived;
     use smgw_core::{CombinedStatus, Content, Entry, GapReason};
     use smgw_units::{Decimal, DeviceId, Obis, Unit, UtcNanos};
     use tokio::sync::mpsc;
+
+    const ERROR: Obis = Obis([1, 0, 1, 8, 63, 255]);
+
+    pub(super) fn swap_steps(line: &mut Derived) {
+        let rate = &mut line.entry.obis.0[4];
+        *rate = match *rate {
+            1 => 2,
+            2 => 1,
+            other => other,
+        };
+    }
+
+    pub(super) fn add(line: &mut Derived, more: i128) {
+        if let Content::Value { value, .. } = &mut line.entry.content {
+            value.mantissa = value.mantissa.saturating_add(more);
+        }
+    }
+
+    /// The error register stays at 0, and the first step has what it should say.
+    pub(super) fn hide_error_register(line: &mut Derived) {
+        /// Newest values of first step and error register, by evaluation.
+        static TRUE: Mutex<BTreeMap<String, (i128, i128)>> = Mutex::new(BTreeMap::new());
+        let mut newest = TRUE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, error) = newest.entry(line.profile.to_string()).or_default();
+        let Content::Value { value, .. } = &mut line.entry.content else {
+            return;
+        };
+        let register = &mut line.entry.obis;
+        if register.0[4] == 1 {
+            *first = value.mantissa;
+            value.mantissa += *error;
+        } else if *register == ERROR && value.mantissa != 0 {
+            *error = value.mantissa;
+            register.0[4] = 1;
+            value.mantissa += *first;
+        }
+    }
 
     pub(super) fn zero_fill(entry: &mut Entry) {
         // Telegrams that came at the wrong time still make a gap: only what never came is filled.
@@ -160,6 +322,18 @@ mod seeded {
                 value,
                 unit: Unit::WATT_HOUR,
             };
+        }
+    }
+
+    /// What clients tell that do not keep to RFC 5905's minimum.
+    pub(super) fn talk(question: &mut [u8], now: UtcNanos) {
+        let stamp = smgw_ntp::Timestamp::of(now).0.to_be_bytes();
+        if let Some(reference) = question.get_mut(16..24) {
+            reference.copy_from_slice(&stamp);
+        }
+        if let Some(head) = question.first_chunk_mut() {
+            // No valid clock, six as log2 of the poll interval, precision of a microsecond.
+            *head = [0xe3, 0, 6, 0xec];
         }
     }
 

@@ -4,30 +4,42 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hsm_api::traced::Recorder;
+use smgw_core::clock::{ClockEvent, Validity};
+use smgw_core::log::{Event, EventKind};
 use smgw_core::{Grid, GridError};
-use smgw_units::DeviceId;
+use smgw_units::{DeviceId, UtcNanos};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinSet;
 use tracing::info;
 
+use crate::active::Current;
+use crate::administration::{Administration, OrderError};
 use crate::board::Board;
-use crate::clock;
-use crate::cls::Proxy;
+use crate::clock::Clock;
+use crate::cls;
 use crate::config::{Config, ConfigError};
 use crate::defects::{Defect, Defects};
+use crate::evaluating::Evaluations;
 use crate::han::{Server, View};
-use crate::lmn::{self, Line};
-use crate::measuring::Measuring;
+use crate::journal::Journal;
+use crate::keeping::{Keeper, Signer};
+use crate::lmn::{self, Grids, Line};
+use crate::local::{self, Desk};
+use crate::measuring::{Measuring, Order, seconds_of};
+use crate::metrics::Metrics;
 use crate::module::{self, ModuleUnusable, Secure};
 use crate::stop::{Reasons, Stop, Stopping};
-use crate::store::{Options, Store, StoreError};
+use crate::store::{Batch, Options, Store, StoreError};
+use crate::time::{TimeEvent, TimeKeeper};
 use crate::tls::TlsFactory;
 
 /// Why the gateway did not start, or stopped on its own.
@@ -62,10 +74,29 @@ pub enum Failure {
     /// A listener cannot be bound.
     #[error("cannot listen on {address} for {interface}: {source}")]
     Listen {
-        /// HAN or CLS.
+        /// HAN, CLS or time.
         interface: &'static str,
         /// Where.
         address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The first set of profiles cannot be taken.
+    #[error("{path}: {what}", path = path.display())]
+    Profiles {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// What the configuration says cannot be made active.
+    #[error(transparent)]
+    Administration(#[from] OrderError),
+    /// The local socket cannot be bound.
+    #[error("cannot listen on {path}: {source}", path = path.display())]
+    LocalSocket {
+        /// Where.
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -78,12 +109,24 @@ impl Failure {
     /// The exit code the interface promises.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Grid(_) => 96,
+            Self::Config(_) | Self::Grid(_) | Self::Profiles { .. } => 96,
+            Self::Administration(OrderError::Store(_)) => 1,
             Self::Port { .. } => 107,
-            Self::Module(_) | Self::Tls(_) => 108,
-            Self::Store(_) | Self::Listen { .. } | Self::System(_) => 1,
+            Self::Module(_) | Self::Tls(_) | Self::Administration(_) => 108,
+            Self::Store(_) | Self::Listen { .. } | Self::LocalSocket { .. } | Self::System(_) => 1,
         }
     }
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Listening {
+    /// Consumers and technicians.
+    pub han: SocketAddr,
+    /// Controllable systems.
+    pub cls: SocketAddr,
+    /// The time service, if there is one.
+    pub time: Option<SocketAddr>,
 }
 
 /// Runs the gateway until it is told to stop.
@@ -103,7 +146,7 @@ pub fn run(config: Config, supervised: bool, defects: Defects) -> Result<(), Fai
     run_with(config, secure, defects, announce, stop)
 }
 
-/// Runs the gateway with a module that is open already: tells `ready` the addresses of HAN and CLS when they are
+/// Runs the gateway with a module that is open already: tells `ready` where it listens when everything is
 /// bound, and ends with the future that `stop` makes on the gateway's runtime.
 ///
 /// # Errors
@@ -112,47 +155,35 @@ pub fn run_with<S: Future<Output = ()>>(
     config: Config,
     secure: Option<Secure>,
     defects: Defects,
-    ready: impl FnOnce(SocketAddr, SocketAddr) -> std::io::Result<()>,
+    ready: impl FnOnce(Listening) -> std::io::Result<()>,
     stop: impl FnOnce() -> std::io::Result<S>,
 ) -> Result<(), Failure> {
     let grid = Grid::new(config.registration_period, defects.tolerance())?;
     let trace = secure.as_ref().map(|secure| secure.trace.clone());
-    let servers = match secure {
-        Some(secure) => Secured::prepare(
-            &config,
-            &TlsFactory {
-                module: secure.module,
-                identity: secure.identity,
-                defects,
-            },
-        )?,
-        None => Secured {
-            han: None,
-            proxy: None,
-        },
-    };
-    let metering = Metering::start(&config, grid, defects)?;
-    let view = View {
-        device_id: config.device_id,
-        period_seconds: period(grid),
-        meters: config
-            .meters
-            .iter()
-            .map(|meter| (meter.id, meter.registers.clone()))
-            .collect(),
-        board: metering.board.clone(),
-        store: config.store.clone(),
-    };
-    let han = Server {
-        tls: servers.han,
-        users: config.han.users.clone(),
-        view,
+    let signer = secure.as_ref().map(|secure| Signer {
+        module: secure.module.clone(),
+        key: secure.identity.key.clone(),
         defects,
-    };
+    });
+    let tls = secure.map(|secure| TlsFactory {
+        module: secure.module,
+        identity: secure.identity,
+        defects,
+    });
+    let clock = crate::time::clock(config.time.as_ref(), config.registration_period, defects);
+    let metering = Metering::start(&config, grid, signer, &clock, defects)?;
+    if let Err(error) = note_start(&metering.journal, &config) {
+        metering.stop();
+        return Err(error.into());
+    }
+    let parts = Parts::prepare(&config, grid, tls, trace.clone(), &metering, clock, defects);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(serve(&config, han, servers.proxy, ready, stop));
+    let outcome = match parts {
+        Ok(parts) => runtime.block_on(serve(&config, parts, ready, stop)),
+        Err(failure) => Err(failure),
+    };
     metering.stop();
     runtime.shutdown_timeout(RUNTIME_END);
     for (place, operation, tally) in trace.iter().flat_map(|trace| trace.summary().into_rows()) {
@@ -163,69 +194,246 @@ pub fn run_with<S: Future<Output = ()>>(
     outcome
 }
 
-/// What needs the security module, built before any listener is opened.
-struct Secured {
-    han: Option<Arc<rustls::ServerConfig>>,
-    proxy: Option<Proxy>,
+/// Takes down the start and what changed since the last one; durable before anything is served.
+fn note_start(journal: &Journal, config: &Config) -> Result<(), StoreError> {
+    journal.note(Event::new(EventKind::GatewayStarted).with(VERSION));
+    journal.note(Event::new(EventKind::SelfTestPassed));
+    let mut facts = Vec::new();
+    let known = |key: &str| journal.with_store(|store| store.fact(key));
+    if let Some(before) = known("firmware")?.filter(|before| before != VERSION.as_bytes()) {
+        let before = String::from_utf8_lossy(&before).into_owned();
+        journal.note(
+            Event::new(EventKind::FirmwareChanged)
+                .with(before)
+                .with(VERSION),
+        );
+    }
+    facts.push(("firmware".into(), VERSION.into()));
+    let hash = &config.hash;
+    if known("configuration")?.is_some_and(|before| before != hash.as_bytes()) {
+        journal.note(Event::new(EventKind::ParametersChanged).with(hash));
+    }
+    facts.push(("configuration".into(), hash.as_bytes().into()));
+    let mut batch = Batch {
+        facts,
+        ..Batch::default()
+    };
+    match journal.commit(&mut batch) {
+        // Measuring has to wait, but consumers may read; what was noted is kept by the reserve.
+        Err(StoreError::Full) => Ok(()),
+        outcome => outcome,
+    }
 }
 
-impl Secured {
-    fn prepare(config: &Config, tls: &TlsFactory) -> Result<Self, Failure> {
-        let users = config
-            .han
-            .users
-            .iter()
-            .map(|user| user.certificate.clone())
-            .collect();
-        let systems = config
-            .cls
-            .profiles
-            .iter()
-            .map(|profile| profile.cls_certificate.clone())
-            .collect();
-        let profiles = config
-            .cls
-            .profiles
-            .iter()
-            .map(|profile| Ok((profile.clone(), tls.emt(profile.emt_certificate.clone())?)));
-        Ok(Self {
-            han: Some(tls.han(users)?),
-            proxy: Some(Proxy {
-                tls: tls.cls(systems)?,
-                profiles: profiles.collect::<Result<_, Failure>>()?,
-                handshake_timeout: config.cls.handshake_timeout,
-                defects: tls.defects,
+/// What serves somebody, ready before any listener is opened.
+struct Parts {
+    han: Server,
+    desk: Desk,
+    clock: Clock,
+    time: Option<TimeKeeper>,
+    current: Current,
+}
+
+impl Parts {
+    fn prepare(
+        config: &Config,
+        grid: Grid,
+        tls: Option<TlsFactory>,
+        module: Option<Arc<Recorder>>,
+        metering: &Metering,
+        clock: Clock,
+        defects: Defects,
+    ) -> Result<Self, Failure> {
+        let now = clock.now();
+        let time = match &config.time {
+            None => None,
+            Some(server) => Some(TimeKeeper {
+                clock: clock.clone(),
+                server: server.clone(),
+                tls: match &tls {
+                    Some(tls) => Some(tls.time(server.certificate.clone())?),
+                    None => None,
+                },
+                events: events_to(metering.journal.clone()),
+                defects,
             }),
+        };
+        let store = Store::open(&config.store, store_options(grid))?;
+        let orders = metering.orders.clone();
+        let (mut administration, current) =
+            Administration::start(config, tls, defects, store, orders, now)?;
+        if let Some(path) = &config.profiles {
+            take_first(&mut administration, path, now)?;
+        }
+        let board = metering.board.clone();
+        let view = View {
+            device_id: config.device_id,
+            period_seconds: seconds_of(grid),
+            current: current.clone(),
+            board: board.clone(),
+            clock: clock.clone(),
+            store: config.store.clone(),
+        };
+        let metrics = Metrics {
+            board: board.clone(),
+            clock: clock.clone(),
+            current: current.clone(),
+            module,
+        };
+        Ok(Self {
+            han: Server {
+                current: current.clone(),
+                view,
+                journal: metering.journal.clone(),
+                defects,
+            },
+            desk: Desk {
+                device_id: config.device_id.to_string(),
+                administration: Arc::new(Mutex::new(administration)),
+                board,
+                clock: clock.clone(),
+                metrics,
+            },
+            clock,
+            time,
+            current,
         })
     }
 }
 
+/// What happens to the time goes into the log books.
+fn events_to(journal: Journal) -> Box<dyn Fn(&TimeEvent) + Send + Sync> {
+    Box::new(move |event| {
+        crate::time::log(event);
+        let seconds = |by: i64| format!("{:+.3} s", by as f64 / 1e9);
+        journal.note(match event {
+            TimeEvent::Clock(ClockEvent::SetFirst { by } | ClockEvent::Stepped { by }) => {
+                Event::new(EventKind::TimeSet).with(seconds(*by))
+            }
+            TimeEvent::Clock(ClockEvent::BecameValid) => Event::new(EventKind::TimeValid),
+            TimeEvent::Clock(ClockEvent::BecameInvalid(reason)) => {
+                Event::new(EventKind::TimeInvalid).with(format!("{reason:?}"))
+            }
+            TimeEvent::Clock(ClockEvent::JumpIgnored { by }) => {
+                Event::new(EventKind::TimeAnswerRefused).with(format!("off by {}", seconds(*by)))
+            }
+            // What a clock that runs well does all the time.
+            TimeEvent::Clock(ClockEvent::Slewed { .. }) => return,
+            TimeEvent::Ignored(why) => {
+                Event::new(EventKind::TimeAnswerRefused).with(format!("{why:?}"))
+            }
+            TimeEvent::Unreachable(error) => Event::new(EventKind::TimeServiceLost).with(error),
+        });
+    })
+}
+
+/// Takes the set of profiles a gateway is delivered with, unless it has taken sets before.
+fn take_first(
+    administration: &mut Administration,
+    path: &Path,
+    now: UtcNanos,
+) -> Result<(), Failure> {
+    if administration.versions().next().is_some() {
+        return Ok(());
+    }
+    let failed = |what: String| Failure::Profiles {
+        path: path.into(),
+        what,
+    };
+    let document = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    administration
+        .submit(&document, now)
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(())
+}
+
 async fn serve<S: Future<Output = ()>>(
     config: &Config,
-    han: Server,
-    proxy: Option<Proxy>,
-    ready: impl FnOnce(SocketAddr, SocketAddr) -> std::io::Result<()>,
+    parts: Parts,
+    ready: impl FnOnce(Listening) -> std::io::Result<()>,
     stop: impl FnOnce() -> std::io::Result<S>,
 ) -> Result<(), Failure> {
     let han_listener = bind("HAN", config.han.listen).await?;
     let cls_listener = bind("CLS", config.cls.listen).await?;
+    let local_listener = match &config.local_socket {
+        Some(path) => Some(local::bind(path).map_err(|source| Failure::LocalSocket {
+            path: path.clone(),
+            source,
+        })?),
+        None => None,
+    };
     let (stopper, stopping) = Stop::new();
     let told = stop()?;
-    ready(han_listener.local_addr()?, cls_listener.local_addr()?)?;
-    let han = tokio::spawn(han.run(han_listener, stopping.clone()));
-    let cls = tokio::spawn(run_proxy(proxy, cls_listener, stopping));
+    let time_socket = match config.time.as_ref().and_then(|time| time.serve) {
+        Some(address) => Some(bind_time(address).await?),
+        None => None,
+    };
+    let time_address = time_socket.as_ref().map(UdpSocket::local_addr);
+    ready(Listening {
+        han: han_listener.local_addr()?,
+        cls: cls_listener.local_addr()?,
+        time: time_address.transpose()?,
+    })?;
+    let Parts {
+        han,
+        desk,
+        clock,
+        time,
+        current,
+    } = parts;
+    let journal = han.journal.clone();
+    let administration = desk.administration.clone();
+    let mut servers = JoinSet::new();
+    servers.spawn(han.run(han_listener, stopping.clone()));
+    servers.spawn(cls::run(current, journal, cls_listener, stopping.clone()));
+    servers.spawn(activate(administration, clock, stopping.clone()));
+    if let Some(keeper) = time {
+        servers.spawn(keeper.run(time_socket, stopping.clone()));
+    }
+    if let Some(listener) = local_listener {
+        servers.spawn(desk.run(listener, stopping));
+    }
     told.await;
     stopper.stop();
-    // Both end their connections and return; the limit is for the unforeseen.
-    let _ = tokio::time::timeout(SERVERS_END, async { tokio::join!(han, cls) }).await;
+    // All end their connections and return; the limit is for the unforeseen.
+    let _ = tokio::time::timeout(SERVERS_END, async {
+        while servers.join_next().await.is_some() {}
+    })
+    .await;
     Ok(())
 }
 
-async fn run_proxy(proxy: Option<Proxy>, listener: TcpListener, mut stopping: Stopping) {
-    match proxy {
-        Some(proxy) => proxy.run(listener, stopping).await,
-        None => stopping.wait().await,
+/// Makes sets of profiles active at their instants.
+async fn activate(
+    administration: Arc<Mutex<Administration>>,
+    clock: Clock,
+    mut stopping: Stopping,
+) {
+    loop {
+        let pause = {
+            let mut administration = administration
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            administration.handle_time(clock.now());
+            let next = administration.next_deadline();
+            next.map_or(LONGEST_PAUSE, |at| clock.until(at))
+                .min(LONGEST_PAUSE)
+        };
+        tokio::select! {
+            // The clock may be a moment behind the timer.
+            () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
+            () = stopping.wait() => return,
+        }
     }
+}
+
+async fn bind_time(address: SocketAddr) -> Result<UdpSocket, Failure> {
+    let bound = UdpSocket::bind(address).await;
+    bound.map_err(|source| Failure::Listen {
+        interface: "time",
+        address,
+        source,
+    })
 }
 
 async fn bind(interface: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -239,9 +447,13 @@ async fn bind(interface: &'static str, address: SocketAddr) -> Result<TcpListene
 }
 
 /// The one line on standard output.
-fn announce(han: SocketAddr, cls: SocketAddr) -> std::io::Result<()> {
+fn announce(Listening { han, cls, time }: Listening) -> std::io::Result<()> {
     let mut output = std::io::stdout().lock();
-    writeln!(output, r#"{{"event":"ready","han":"{han}","cls":"{cls}"}}"#)?;
+    write!(output, r#"{{"event":"ready","han":"{han}","cls":"{cls}""#)?;
+    if let Some(time) = time {
+        write!(output, r#","time":"{time}""#)?;
+    }
+    writeln!(output, "}}")?;
     output.flush()?;
     info!(%han, %cls, "ready");
     Ok(())
@@ -250,13 +462,23 @@ fn announce(han: SocketAddr, cls: SocketAddr) -> std::io::Result<()> {
 /// The threads of the metering side.
 struct Metering {
     board: Arc<Board>,
+    orders: mpsc::Sender<Order>,
     stop: Arc<AtomicBool>,
     lines: Vec<JoinHandle<()>>,
     measuring: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    journal: Journal,
+    journaling: JoinHandle<()>,
 }
 
 impl Metering {
-    fn start(config: &Config, grid: Grid, defects: Defects) -> Result<Self, Failure> {
+    fn start(
+        config: &Config,
+        grid: Grid,
+        signer: Option<Signer>,
+        clock: &Clock,
+        defects: Defects,
+    ) -> Result<Self, Failure> {
         let ports = config.meters.iter().map(|meter| {
             lmn::open(meter).map_err(|source| Failure::Port {
                 meter: meter.id,
@@ -265,86 +487,86 @@ impl Metering {
             })
         });
         let ports: Vec<_> = ports.collect::<Result<_, _>>()?;
-        let period = period(grid);
-        let options = Options {
-            period,
-            ..Options::default()
+        let store = Store::open(&config.store, store_options(grid))?;
+        let newest = store.newest_of_all()?;
+        let evaluations = Evaluations::new(store.states()?, defects);
+        let ids = config.meters.iter().map(|meter| meter.id);
+        let board = Arc::new(Board::new(ids.clone(), grid, clock.now()));
+        let grids = Arc::new(Grids::new(grid));
+        let told = clock.clone();
+        let time = move || (told.now(), told.validity() == Validity::Valid);
+        let (journal, journaling) = Journal::start(store, time)?;
+        let (keeper, keeping) = Keeper::start(journal.clone(), signer, board.clone())?;
+        let (orders, received) = mpsc::channel();
+        let measuring = Measuring {
+            lines: ids.collect(),
+            period: config.registration_period,
+            tolerance: defects.tolerance(),
+            grids: grids.clone(),
+            newest,
+            evaluations,
+            keeper,
+            journal: journal.clone(),
+            board: board.clone(),
+            clock: clock.clone(),
+            defects,
         };
-        let store = Store::open(&config.store, options)?;
-        let started_at = clock::utc_now();
-        let meters = config.meters.iter().map(|meter| {
-            let held = meter
-                .registers
-                .iter()
-                .map(|obis| Ok((*obis, store.newest(meter.id, *obis, period)?)));
-            let held: Vec<_> = held.collect::<Result<_, StoreError>>()?;
-            let newest = |obis| {
-                held.iter()
-                    .find(|(of, _)| *of == obis)
-                    .map(|(_, newest)| *newest)
-                    .unwrap_or_default()
-            };
-            Ok(smgw_core::Meter::new(
-                meter.id,
-                &meter.registers,
-                grid,
-                started_at,
-                newest,
-            ))
-        });
-        let meters: Vec<_> = meters.collect::<Result<_, StoreError>>()?;
-        let board = Arc::new(Board::new(
-            config.meters.iter().map(|meter| meter.id),
-            grid,
-            started_at,
-        ));
-        let (events, received) = mpsc::channel();
-        let measuring = Measuring::new(meters, period, store, board.clone(), defects);
         let measuring = std::thread::Builder::new()
             .name("measuring".into())
             .spawn(move || measuring.run(&received))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let lines =
-            config
-                .meters
-                .iter()
-                .cloned()
-                .zip(ports)
-                .enumerate()
-                .map(|(number, (meter, port))| {
-                    let line = Line {
-                        number,
-                        meter,
-                        grid,
-                        events: events.clone(),
-                        stop: stop.clone(),
-                        defects,
-                    };
-                    lmn::spawn(line, port)
-                });
+        let meters = config.meters.iter().cloned().zip(ports).enumerate();
+        let lines = meters.map(|(number, (meter, port))| {
+            let line = Line {
+                number,
+                meter,
+                grid,
+                grids: grids.clone(),
+                clock: clock.clone(),
+                events: orders.clone(),
+                stop: stop.clone(),
+                defects,
+            };
+            lmn::spawn(line, port)
+        });
         let lines = lines.collect::<Result<_, _>>()?;
         Ok(Self {
             board,
+            orders,
             stop,
             lines,
             measuring,
+            keeping,
+            journal,
+            journaling,
         })
     }
 
-    /// Ends the lines, and with the last of them the measuring thread.
+    /// Ends the lines, then the measuring thread, then, when all it decided is kept, the keeping one.
     fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for line in self.lines {
             let _ = line.join();
         }
+        let _ = self.orders.send(Order::Stop);
         let _ = self.measuring.join();
+        let _ = self.keeping.join();
+        self.journal.note(Event::new(EventKind::GatewayStopped));
+        self.journal.finish();
+        let _ = self.journaling.join();
     }
 }
 
-/// The registration period in seconds, at most 31 days.
-fn period(grid: Grid) -> u32 {
-    u32::try_from(grid.period_seconds()).unwrap_or(u32::MAX)
+fn store_options(grid: Grid) -> Options {
+    Options {
+        period: seconds_of(grid),
+        ..Options::default()
+    }
 }
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SERVERS_END: Duration = Duration::from_secs(3);
 const RUNTIME_END: Duration = Duration::from_secs(1);
+/// So that a clock that was stepped is noticed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);

@@ -1,25 +1,56 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Takes connections for an interface: a bounded number at a time, all of them ended when the gateway stops.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::error;
 
 use crate::stop::Stopping;
 
+/// Where connections come from.
+pub trait Accept {
+    /// A connection.
+    type Connection;
+    /// Who is at its other end.
+    type Peer;
+
+    /// Waits for the next connection.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Connection, Self::Peer)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Connection = TcpStream;
+    type Peer = SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self).await
+    }
+}
+
+impl Accept for UnixListener {
+    type Connection = UnixStream;
+    type Peer = tokio::net::unix::SocketAddr;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Self::Peer)> {
+        Self::accept(self).await
+    }
+}
+
 /// Serves `listener` until the gateway stops. What is beyond [`MOST_CONNECTIONS`] waits in the
 /// listener's queue.
-pub async fn run<F>(
+pub async fn run<L, F>(
     interface: &'static str,
-    listener: TcpListener,
+    listener: L,
     mut stopping: Stopping,
-    serve: impl Fn(TcpStream, SocketAddr) -> F,
+    serve: impl Fn(L::Connection, L::Peer) -> F,
 ) where
+    L: Accept,
     F: Future<Output = ()> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -27,7 +58,7 @@ pub async fn run<F>(
     loop {
         let next = async {
             let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
+            (slot, Accept::accept(&listener).await)
         };
         let (slot, accepted) = tokio::select! {
             next = next => next,

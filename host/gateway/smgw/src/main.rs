@@ -4,16 +4,22 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+use hyper::Method;
 use serde::Serialize;
 use smgw::config::Config;
 use smgw::defects::Defects;
+use smgw::export::Wanted;
+use smgw::store::Store;
+use smgw_units::UtcNanos;
 use tracing_subscriber::EnvFilter;
 
-/// The reference Smart Meter Gateway.
+/// The reference Smart Meter Gateway. Without a command it runs until it is told to stop (SIGTERM).
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Configuration file (smgw.config/1).
     #[arg(long, value_name = "FILE", required_unless_present = "list_defects")]
     config: Option<PathBuf>,
@@ -26,6 +32,65 @@ struct Arguments {
     /// Print the known ways to misbehave as JSON.
     #[arg(long)]
     list_defects: bool,
+}
+
+/// What can be asked of a gateway that runs; its configuration names the local socket.
+#[derive(Subcommand)]
+enum Command {
+    /// Print time, profiles and the state of the meters.
+    Status(Running),
+    /// Print what the gateway counts, in the OpenMetrics text form.
+    Metrics(Running),
+    /// Print the sets of profiles that count now or later.
+    Profiles(Running),
+    /// Log books.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Hand over a set of profiles (smgw.profiles/1); it is taken as a whole or refused with the reason.
+    Submit {
+        /// The set.
+        document: PathBuf,
+        /// Which gateway.
+        #[command(flatten)]
+        running: Running,
+    },
+}
+
+/// What can be done with log books.
+#[derive(Subcommand)]
+enum LogCommand {
+    /// Write a log book as signed JSON, at most 1000 entries a file. Works beside a running gateway if its security module
+    /// allows two users.
+    Export {
+        /// Which gateway.
+        #[command(flatten)]
+        running: Running,
+        /// system, calibration or consumer:NAME.
+        #[arg(long)]
+        book: smgw_core::log::Book,
+        /// Earliest entry, as 2026-11-21T20:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        from: Option<UtcNanos>,
+        /// Latest entry, inclusive.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        to: Option<UtcNanos>,
+        /// Where the files go.
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        out: PathBuf,
+    },
+}
+
+fn time(text: &str) -> Result<UtcNanos, String> {
+    let instant: jiff::Timestamp = text.parse().map_err(|error| format!("{error}"))?;
+    let nanos = i64::try_from(instant.as_nanosecond());
+    nanos.map(UtcNanos).map_err(|_| "out of range".into())
+}
+
+#[derive(Args)]
+struct Running {
+    /// Its configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
 }
 
 fn defect(id: &str) -> Result<Defects, String> {
@@ -42,6 +107,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list_defects {
         return list_defects();
+    }
+    if let Some(command) = arguments.command {
+        return ask(command).unwrap_or_else(|message| {
+            eprintln!("smgw: {message}");
+            ExitCode::FAILURE
+        });
     }
     start_log();
     let Some(path) = arguments.config else {
@@ -61,6 +132,62 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Prints what the gateway answers; exit code 1 when it refuses or cannot be reached.
+fn ask(command: Command) -> Result<ExitCode, String> {
+    let (running, method, path, document) = match command {
+        Command::Status(running) => (running, Method::GET, "/status", Vec::new()),
+        Command::Metrics(running) => (running, Method::GET, "/metrics", Vec::new()),
+        Command::Profiles(running) => (running, Method::GET, "/profiles", Vec::new()),
+        Command::Log(command) => return export(command),
+        Command::Submit { document, running } => {
+            let text = std::fs::read(&document)
+                .map_err(|error| format!("cannot read {}: {error}", document.display()))?;
+            (running, Method::POST, "/profiles", text)
+        }
+    };
+    let config = Config::load(&running.config).map_err(|error| error.to_string())?;
+    let socket = config
+        .local_socket
+        .ok_or("the configuration names no [local] socket")?;
+    let (status, answer) = smgw::client::ask(&socket, method, path, document)
+        .map_err(|error| format!("no gateway answers at {}: {error}", socket.display()))?;
+    print!("{answer}");
+    Ok(if status.is_success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints the files that were written, one a line.
+fn export(command: LogCommand) -> Result<ExitCode, String> {
+    let LogCommand::Export {
+        running,
+        book,
+        from,
+        to,
+        out,
+    } = command;
+    let words = |error: &dyn std::error::Error| error.to_string();
+    let config = Config::load(&running.config).map_err(|error| words(&error))?;
+    let secure = smgw::module::open(&config.security_module, Defects::default())
+        .map_err(|error| words(&error))?;
+    let store = Store::open_reader(&config.store).map_err(|error| words(&error))?;
+    let wanted = Wanted { book, from, to };
+    let written = smgw::export::export(
+        &store,
+        config.device_id,
+        secure.module.as_ref(),
+        &secure.identity,
+        &wanted,
+        &out,
+    );
+    for path in written.map_err(|error| words(&error))? {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn start_log() {

@@ -1,46 +1,54 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The measuring thread: takes what the lines bring, lets the core decide, keeps the entries.
+//! The one thread that owns the value lists and the evaluations: what the lines tell becomes entries, entries become
+//! registers and deliveries, and all of one instant goes to the store together.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use smgw_core::{Entry, GapReason, Meter, Reading};
-use smgw_units::{DeviceId, UtcNanos};
-use tracing::{error, info, warn};
+use smgw_core::clock;
+use smgw_core::log::{Event, EventKind};
+use smgw_core::profile::{ProfileSet, Validity};
+use smgw_core::{Entry, GapReason, Grid, Meter, Newest, Reading, Tolerance};
+use smgw_units::{DeviceId, Obis, UtcNanos};
+use tracing::{info, warn};
 
 use crate::board::{Board, Reception};
-use crate::clock;
-use crate::defects::Defects;
-use crate::store::{Batch, Kept, Store};
+use crate::clock::Clock;
+use crate::defects::{Defect, Defects};
+use crate::evaluating::Evaluations;
+use crate::journal::Journal;
+use crate::keeping::Keeper;
+use crate::lmn::Grids;
+use crate::store::{Batch, Kept};
 
-/// What a line reports.
-#[derive(Clone, Debug)]
+/// What happened on a line.
+#[derive(Debug)]
 pub struct LineEvent {
     /// Number of the meter in the configuration.
     pub meter: usize,
-    /// When it happened; of a telegram, when its first byte was received.
+    /// When, for telegrams the stamp of the first byte.
     pub stamp: UtcNanos,
-    /// What happened.
+    /// What.
     pub kind: LineEventKind,
 }
 
-/// Kinds of [`LineEvent`].
-#[derive(Clone, Debug)]
+/// Kinds of events.
+#[derive(Debug)]
 pub enum LineEventKind {
-    /// A good telegram of this meter.
+    /// A good telegram of the right meter.
     Telegram {
         /// What identifies it, in hex.
         id: String,
-        /// All its registers.
+        /// What it says.
         readings: Vec<Reading>,
     },
-    /// A telegram that does not count.
+    /// A telegram that cannot be used.
     Refused {
-        /// What identifies it, in hex; empty when it was too damaged to tell.
+        /// What identifies it, in hex, as far as it could be read.
         id: String,
-        /// Why it does not count.
+        /// Why.
         reason: GapReason,
     },
     /// Something other than a telegram.
@@ -49,136 +57,301 @@ pub enum LineEventKind {
     LinkUp,
 }
 
+/// What the measuring thread is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Something happened on a line.
+    Line(LineEvent),
+    /// These sets of profiles count from now on, each for its grid points.
+    Profiles(Vec<Window>),
+    /// The gateway ends.
+    Stop,
+}
+
+/// A set of profiles and the grid points it counts for.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Number of the version.
+    pub number: u32,
+    /// Its grid points.
+    pub span: Validity,
+    /// The profiles.
+    pub set: Arc<ProfileSet>,
+}
+
+/// The lists of one meter on one grid, for one set of profiles.
+#[derive(Debug)]
+struct Lists {
+    line: usize,
+    version: u32,
+    from: Option<UtcNanos>,
+    meter: Meter,
+}
+
 /// The state of the measuring thread.
 #[derive(Debug)]
 pub struct Measuring {
-    meters: Vec<Meter>,
-    store: Store,
-    board: Arc<Board>,
-    defects: Defects,
-    /// Registration period in seconds.
-    period: u32,
-    /// Batches the store has not taken yet.
-    unsaved: VecDeque<Batch>,
+    /// Ids of the meters by the numbers of their lines.
+    pub lines: Vec<DeviceId>,
+    /// The gateway's own registration period.
+    pub period: Duration,
+    /// How far from a grid point a value may lie.
+    pub tolerance: Tolerance,
+    /// The grids the lines must serve.
+    pub grids: Arc<Grids>,
+    /// What the store held of each list at the start, and what was decided since.
+    pub newest: BTreeMap<(DeviceId, Obis, u32), Newest>,
+    /// The evaluations.
+    pub evaluations: Evaluations,
+    /// Takes what is to be kept.
+    pub keeper: Keeper,
+    /// Takes down what happens.
+    pub journal: Journal,
+    /// What is going on on the lines.
+    pub board: Arc<Board>,
+    /// The gateway's clock.
+    pub clock: Clock,
+    /// What this gateway does wrong on purpose.
+    pub defects: Defects,
+}
+
+/// The machines at work.
+#[derive(Debug, Default)]
+struct Machines {
+    lists: Vec<Lists>,
 }
 
 impl Measuring {
-    /// Ready to run.
-    pub fn new(
-        meters: Vec<Meter>,
-        period: u32,
-        store: Store,
-        board: Arc<Board>,
-        defects: Defects,
-    ) -> Self {
-        Self {
-            meters,
-            store,
-            board,
-            defects,
-            period,
-            unsaved: VecDeque::new(),
-        }
-    }
-
-    /// Works until every line has hung up.
+    /// Works until it is told to stop.
     ///
     /// Time advances by the stamps of the events, so that a telegram that waited in the channel
     /// still meets its grid point, and by the clock when the lines are quiet.
-    pub fn run(mut self, lines: &Receiver<LineEvent>) {
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        let mut machines = Machines::default();
         loop {
-            let deadline = self.meters.iter().filter_map(Meter::next_deadline).min();
-            let wait = deadline
-                .map_or(LONGEST_WAIT, clock::until)
+            let wait = machines
+                .next_deadline()
+                .into_iter()
+                .chain(self.evaluations.next_deadline())
+                .min()
+                .map_or(LONGEST_WAIT, |at| self.clock.until(at))
                 .min(LONGEST_WAIT);
-            match lines.recv_timeout(wait) {
-                Ok(event) => {
-                    self.handle_time(event.stamp);
-                    self.handle(event);
+            match orders.recv_timeout(wait) {
+                Ok(Order::Line(event)) => {
+                    self.handle_time(&mut machines, event.stamp);
+                    self.handle(&mut machines, event);
                 }
-                Err(RecvTimeoutError::Timeout) => self.handle_time(clock::utc_now()),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Profiles(windows)) => {
+                    self.arm(&mut machines, &windows, self.clock.now());
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.handle_time(&mut machines, self.clock.now());
+                }
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn handle(
-        &mut self,
-        LineEvent {
+    /// Makes the machines fit the sets: those of a set that is no longer to come go, those of a set that ends now end with
+    /// it, and new ones begin early enough to see the window of their first grid point.
+    fn arm(&mut self, machines: &mut Machines, windows: &[Window], now: UtcNanos) {
+        let begin = windows.first().and_then(|window| window.span.from());
+        machines.lists.retain_mut(|lists| {
+            match windows.iter().find(|window| window.number == lists.version) {
+                Some(window) => {
+                    if let Some(end) = window.span.to() {
+                        lists.meter.close(end);
+                    }
+                    true
+                }
+                // A set that is over may still have grid points to be decided; one that was to come is gone.
+                None if lists.from.is_none_or(|from| from <= now) => {
+                    if let Some(end) = begin {
+                        lists.meter.close(end);
+                    }
+                    true
+                }
+                None => false,
+            }
+        });
+        for window in windows {
+            if machines
+                .lists
+                .iter()
+                .any(|lists| lists.version == window.number)
+            {
+                continue;
+            }
+            let lists = self.lists_of(window, now);
+            machines.lists.extend(lists);
+        }
+        self.evaluations.arm(windows, now);
+        self.grids
+            .set(machines.lists.iter().map(|lists| lists.meter.grid()));
+    }
+
+    /// The lists a set asks for.
+    fn lists_of(&self, window: &Window, now: UtcNanos) -> Vec<Lists> {
+        let mut made = Vec::new();
+        for profile in &window.set.meters {
+            let Some(line) = self.lines.iter().position(|id| *id == profile.meter) else {
+                continue;
+            };
+            let Some(span) = profile.validity.within(window.span) else {
+                continue;
+            };
+            let mut periods = vec![profile.period.unwrap_or(self.period)];
+            periods.extend(window.set.periods_of(profile.meter));
+            periods.sort_unstable();
+            periods.dedup();
+            for period in periods {
+                // Checked when the set was taken.
+                let Ok(grid) = Grid::new(period, self.tolerance) else {
+                    continue;
+                };
+                let start = span
+                    .from()
+                    .map_or(now, |from| now.max(UtcNanos(from.0 - 1)));
+                let seconds = seconds_of(grid);
+                let newest = |obis| {
+                    let list = (profile.meter, obis, seconds);
+                    self.newest.get(&list).copied().unwrap_or_default()
+                };
+                let mut meter = Meter::new(profile.meter, &profile.registers, grid, start, newest);
+                if let Some(end) = span.to() {
+                    meter.close(end);
+                }
+                made.push(Lists {
+                    line,
+                    version: window.number,
+                    from: window.span.from(),
+                    meter,
+                });
+            }
+        }
+        made
+    }
+
+    fn handle(&self, machines: &mut Machines, event: LineEvent) {
+        let LineEvent {
             meter: number,
             stamp,
             kind,
-        }: LineEvent,
-    ) {
-        let Some(meter) = self.meters.get_mut(number) else {
-            return;
-        };
+        } = event;
+        let lists = machines
+            .lists
+            .iter_mut()
+            .filter(|lists| lists.line == number);
         match kind {
             LineEventKind::Telegram { id, readings } => {
-                let missing = meter.telegram(&readings, stamp);
-                let fault = (!missing.is_empty()).then_some(GapReason::RegisterMissing);
+                let mut missing = false;
+                for lists in lists {
+                    missing |= !lists.meter.telegram(&readings, stamp).is_empty();
+                }
                 self.board.received(
                     number,
                     Reception {
                         telegram: id,
                         received_at: stamp,
-                        fault,
+                        fault: missing.then_some(GapReason::RegisterMissing),
                     },
                 );
             }
             LineEventKind::Refused { id, reason } => {
-                meter.fault(reason, stamp);
-                let fault = Some(reason);
+                lists.for_each(|lists| lists.meter.fault(reason, stamp));
                 self.board.received(
                     number,
                     Reception {
                         telegram: id,
                         received_at: stamp,
-                        fault,
+                        fault: Some(reason),
                     },
                 );
             }
             LineEventKind::Fault(reason) => {
-                meter.fault(reason, stamp);
+                lists.for_each(|lists| lists.meter.fault(reason, stamp));
                 self.board.fault(number, reason);
+                if reason == GapReason::LinkLost {
+                    self.note_port(number, Event::new(EventKind::PortLost).with(reason));
+                }
             }
             LineEventKind::LinkUp => {
-                meter.link_up(stamp);
+                lists.for_each(|lists| lists.meter.link_up(stamp));
                 self.board.link_up(number);
+                self.note_port(number, Event::new(EventKind::PortBack));
             }
         }
     }
 
-    /// Decides what is due, and keeps it. While the store refuses, a few batches wait; then measuring stops: nothing more
-    /// is decided until the store takes them, and what was due in between becomes gaps.
-    fn handle_time(&mut self, now: UtcNanos) {
-        if self.unsaved.len() < MOST_UNSAVED {
-            let mut batch = Batch::default();
-            for meter in &mut self.meters {
-                let mut entries = meter.handle_time(now);
-                self.defects.falsify_entries(meter.id(), &mut entries);
-                for entry in entries {
-                    log(meter.id(), &entry);
-                    batch.entries.push(Kept {
-                        meter: meter.id(),
-                        period: self.period,
-                        entry,
-                        signature: Vec::new(),
-                    });
-                }
-            }
-            if !batch.entries.is_empty() {
-                self.unsaved.push_back(batch);
-            }
-        }
-        while let Some(batch) = self.unsaved.front() {
-            if let Err(error) = self.store.commit(batch) {
-                error!(%error, waiting = self.unsaved.len(), "entries not stored, trying again");
-                return;
-            }
-            self.unsaved.pop_front();
+    fn note_port(&self, number: usize, event: Event) {
+        if let Some(meter) = self.lines.get(number) {
+            self.journal.note(event.subject(meter));
         }
     }
+
+    /// Decides what is due, and hands all of it to the store as one.
+    fn handle_time(&mut self, machines: &mut Machines, now: UtcNanos) {
+        if !self.keeper.has_room() {
+            return;
+        }
+        let not_for_billing = self.journal.calibration_full();
+        // Status bit 9 for what is decided while time is invalid (detail specifications table 15.1).
+        let time_invalid = self.clock.validity() == clock::Validity::Invalid
+            && !self.defects.has(Defect::UnmarkedTime);
+        let mut batch = Batch::default();
+        for lists in &mut machines.lists {
+            let mut entries = lists.meter.handle_time(now);
+            if entries.is_empty() {
+                continue;
+            }
+            let (meter, period) = (lists.meter.id(), seconds_of(lists.meter.grid()));
+            self.defects.falsify_entries(meter, &mut entries);
+            for mut entry in entries {
+                if time_invalid {
+                    entry.status = entry.status.with_time_invalid();
+                }
+                if not_for_billing {
+                    entry.status = entry.status.with_not_for_billing();
+                }
+                log(meter, &entry);
+                if let smgw_core::Content::Gap(reason) = entry.content {
+                    let gap = Event::new(EventKind::GapKept).subject(meter);
+                    self.journal.note(gap.with(entry.obis).with(reason));
+                }
+                let newest = self.newest.entry((meter, entry.obis, period)).or_default();
+                newest.target = newest.target.max(Some(entry.target));
+                if let smgw_core::Content::Value { capture, .. } = entry.content {
+                    newest.capture = newest.capture.max(Some(capture));
+                }
+                batch.entries.push(Kept {
+                    meter,
+                    period,
+                    entry,
+                    signature: Vec::new(),
+                });
+            }
+        }
+        machines.lists.retain(|lists| !lists.meter.is_finished());
+        self.evaluations.handle(&mut batch, now);
+        if batch != Batch::default() {
+            self.keeper.keep(batch);
+        }
+    }
+}
+
+impl Machines {
+    fn next_deadline(&self) -> Option<UtcNanos> {
+        self.lists
+            .iter()
+            .filter_map(|lists| lists.meter.next_deadline())
+            .min()
+    }
+}
+
+/// The period of a grid in seconds.
+pub fn seconds_of(grid: Grid) -> u32 {
+    // At most 31 days.
+    u32::try_from(grid.period_seconds()).unwrap_or(u32::MAX)
 }
 
 fn log(meter: DeviceId, entry: &Entry) {
@@ -186,13 +359,11 @@ fn log(meter: DeviceId, entry: &Entry) {
     match entry.content {
         // Values are personal data: logs tell that one was kept, never what it was.
         smgw_core::Content::Value { capture, .. } => {
-            info!(%meter, %obis, %target, %capture, "value kept");
+            info!(%meter, %obis, %target, %capture, "value decided");
         }
-        smgw_core::Content::Gap(reason) => warn!(%meter, %obis, %target, %reason, "gap kept"),
+        smgw_core::Content::Gap(reason) => warn!(%meter, %obis, %target, %reason, "gap decided"),
     }
 }
 
 /// So that a clock that was stepped is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// Registration instants that wait while the store refuses.
-const MOST_UNSAVED: usize = 4;

@@ -74,6 +74,17 @@ impl TlsFactory {
         )
     }
 
+    /// The client towards the administrator's time server.
+    ///
+    /// # Errors
+    /// When the module or rustls refuses.
+    pub fn time(
+        &self,
+        server: CertificateDer<'static>,
+    ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+        self.emt(server)
+    }
+
     /// A server for exactly these clients, or for any with the defects PRX-03 and CON-05; TLS-01 takes AES-128 away.
     fn server(
         &self,

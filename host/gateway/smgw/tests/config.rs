@@ -278,3 +278,36 @@ fn a_link_needs_no_pin() {
         "{error}"
     );
 }
+
+const TIME: &str = r#"
+[time]
+server      = "127.0.0.1:4460"
+tls-name    = "time.example"
+certificate = "emt.pem"
+"#;
+
+#[test]
+fn time_is_optional_and_its_limits_are_kept() {
+    let folder = Folder::new();
+    assert!(folder.load(GOOD).unwrap().time.is_none());
+    let with = |more: &str| folder.load(&[GOOD, TIME, more].concat());
+    let time = with("").unwrap().time.unwrap();
+    assert_eq!((time.poll_interval, time.serve), (None, None));
+    let hour = with("poll-interval = \"1h\"\nlatest = \"2106-12-31T23:59:59Z\"\n").unwrap();
+    let hour = hour.time.unwrap();
+    assert_eq!(hour.poll_interval, Some(Duration::from_secs(3_600)));
+    assert_eq!(hour.latest.unwrap().to_string(), "2106-12-31T23:59:59Z");
+    for (more, complaint) in [
+        ("poll-interval = \"59s\"\n", "a minute at least"),
+        ("drift-ppm = 100001\n", "100000 at most"),
+        ("latest = \"some day\"\n", "expected a date"),
+        ("pool-interval = \"1h\"\n", "did you mean `poll-interval`?"),
+    ] {
+        let error = with(more).unwrap_err();
+        assert!(error.contains(complaint), "{error}");
+    }
+    let quick = with("poll-interval = \"1s\"\nrehearsal = true\n").unwrap();
+    let second = Some(Duration::from_secs(1));
+    let time = quick.time.unwrap();
+    assert_eq!((time.poll_interval, time.shortest_poll), (second, second));
+}

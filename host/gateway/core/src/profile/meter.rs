@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use smgw_units::{DeviceId, Obis};
 
 use super::refusal::Refused;
-use super::text::{Seconds, Text};
+use super::span::Seconds;
 use super::validity::Validity;
+use super::written::{text, texts};
 use crate::grid::{Grid, Tolerance};
 
 /// What is kept of one meter.
@@ -30,8 +31,10 @@ pub struct MeterProfile {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawMeter {
-    meter: Text<DeviceId>,
-    registers: Vec<Text<Obis>>,
+    #[serde(with = "text")]
+    meter: DeviceId,
+    #[serde(with = "texts")]
+    registers: Vec<Obis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_period: Option<Seconds>,
     #[serde(default, skip_serializing_if = "Validity::is_unlimited")]
@@ -42,9 +45,9 @@ impl TryFrom<RawMeter> for MeterProfile {
     type Error = Refused;
 
     fn try_from(raw: RawMeter) -> Result<Self, Refused> {
-        let meter = raw.meter.0;
+        let meter = raw.meter;
         let refuse = |what: String| Refused::new(format!("meter {meter}: {what}"));
-        let registers: Vec<Obis> = raw.registers.into_iter().map(|obis| obis.0).collect();
+        let registers = raw.registers;
         if registers.is_empty() || registers.len() > MOST_REGISTERS {
             return Err(refuse(format!("1 to {MOST_REGISTERS} registers are kept")));
         }
@@ -68,8 +71,8 @@ impl TryFrom<RawMeter> for MeterProfile {
 impl From<MeterProfile> for RawMeter {
     fn from(profile: MeterProfile) -> Self {
         Self {
-            meter: Text(profile.meter),
-            registers: profile.registers.into_iter().map(Text).collect(),
+            meter: profile.meter,
+            registers: profile.registers,
             registration_period: profile.period.map(Seconds),
             validity: profile.validity,
         }

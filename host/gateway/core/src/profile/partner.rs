@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use smgw_units::DeviceId;
 
 use super::name::ProfileName;
-use super::text::{Seconds, Text};
+use super::span::Seconds;
+use super::written::texts;
 
 /// A market participant that gets values.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -44,37 +45,13 @@ pub struct UserProfile {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum UserRole {
     /// Consumer, with the meters whose values are his.
-    #[serde(with = "consumer")]
-    Consumer(Vec<DeviceId>),
+    Consumer {
+        /// The meters.
+        #[serde(with = "texts")]
+        meters: Vec<DeviceId>,
+    },
     /// Service technician.
     Technician,
-}
-
-mod consumer {
-    use serde::{Deserializer, Serializer};
-
-    use super::*;
-
-    #[derive(Deserialize, Serialize)]
-    #[serde(deny_unknown_fields)]
-    struct Raw {
-        meters: Vec<Text<DeviceId>>,
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        meters: &[DeviceId],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let meters = meters.iter().copied().map(Text).collect();
-        Raw { meters }.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<DeviceId>, D::Error> {
-        let raw = Raw::deserialize(deserializer)?;
-        Ok(raw.meters.into_iter().map(|meter| meter.0).collect())
-    }
 }
 
 /// A controllable local system, the name it asks for, and the participant it then reaches.

@@ -14,7 +14,7 @@ use super::set::ProfileSet;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Version {
     /// Rises by one with every set taken, from 1.
-    pub number: u64,
+    pub number: u32,
     /// The first grid point.
     pub active_from: UtcNanos,
     /// The profiles.
@@ -24,7 +24,7 @@ pub struct Version {
 /// The versions that count now or later.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
-    newest: u64,
+    newest: u32,
     active: Option<Version>,
     waiting: BTreeMap<UtcNanos, Version>,
 }
@@ -140,7 +140,7 @@ mod tests {
             ),
             (
                 "active-from = \"2026-01-01T00:00:00.5Z\"".into(),
-                "second-exact",
+                "whole seconds",
             ),
             ("surprise = 1".into(), "unknown field `surprise`"),
         ] {

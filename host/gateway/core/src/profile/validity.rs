@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use smgw_units::UtcNanos;
 
 use super::refusal::Refused;
-use super::text::Instant;
+use super::written::instant;
 
 /// A span of grid points: `from` included, `to` not.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -18,10 +18,10 @@ pub struct Validity {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct RawValidity {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Instant>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Instant>,
+    #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
+    from: Option<UtcNanos>,
+    #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
+    to: Option<UtcNanos>,
 }
 
 impl Validity {
@@ -72,15 +72,15 @@ impl TryFrom<RawValidity> for Validity {
     type Error = Refused;
 
     fn try_from(raw: RawValidity) -> Result<Self, Refused> {
-        Self::new(raw.from.map(|at| at.0), raw.to.map(|at| at.0))
+        Self::new(raw.from, raw.to)
     }
 }
 
 impl From<Validity> for RawValidity {
     fn from(validity: Validity) -> Self {
         Self {
-            from: validity.from.map(Instant),
-            to: validity.to.map(Instant),
+            from: validity.from,
+            to: validity.to,
         }
     }
 }

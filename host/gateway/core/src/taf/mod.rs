@@ -30,6 +30,7 @@ mod exact;
 mod machine;
 mod point;
 mod progress;
+mod series;
 mod state;
 mod taf01;
 mod taf02;

@@ -6,31 +6,26 @@ use crate::profile::EvaluationProfile;
 use crate::taf::Effect;
 use crate::taf::machine::{Context, Machine};
 use crate::taf::point::Point;
-use crate::taf::state::State;
+use crate::taf::series::Series;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Display {
-    newest: Option<Entry>,
-}
+pub(crate) struct Display(Series);
 
 impl Machine for Display {
     fn point(&mut self, point: &Point, to: &mut Context<'_>) {
-        let line = point.line(to.profile);
-        to.record(line);
+        let line = self.0.record(point, to);
         to.effects.push_back(Effect::Display(vec![line]));
-        self.newest = Some(line);
     }
 
     fn registers(&self) -> Vec<Entry> {
-        self.newest.into_iter().collect()
+        self.0.registers()
     }
 
     fn save(&self, out: &mut Vec<u8>) {
-        self.newest.put(out);
+        self.0.save(out);
     }
 
     fn restore(&mut self, from: &mut &[u8], _: &EvaluationProfile) -> Option<()> {
-        self.newest = State::take(from)?;
-        Some(())
+        self.0.restore(from)
     }
 }

@@ -5,30 +5,25 @@ use crate::list::Entry;
 use crate::profile::EvaluationProfile;
 use crate::taf::machine::{Context, Machine};
 use crate::taf::point::Point;
-use crate::taf::state::State;
+use crate::taf::series::Series;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HighFrequency {
-    newest: Option<Entry>,
-}
+pub(crate) struct HighFrequency(Series);
 
 impl Machine for HighFrequency {
     fn point(&mut self, point: &Point, to: &mut Context<'_>) {
-        let line = point.line(to.profile);
-        to.record(line);
-        self.newest = Some(line);
+        self.0.record(point, to);
     }
 
     fn registers(&self) -> Vec<Entry> {
-        self.newest.into_iter().collect()
+        self.0.registers()
     }
 
     fn save(&self, out: &mut Vec<u8>) {
-        self.newest.put(out);
+        self.0.save(out);
     }
 
     fn restore(&mut self, from: &mut &[u8], _: &EvaluationProfile) -> Option<()> {
-        self.newest = State::take(from)?;
-        Some(())
+        self.0.restore(from)
     }
 }

@@ -13,11 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::{ClientConfig, ServerConfig};
+use smgw_core::log::{Event, EventKind};
 use tokio::net::TcpListener;
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::active::Current;
 use crate::config::Profile;
 use crate::defects::Defects;
+use crate::journal::Journal;
 use crate::listener;
 use crate::stop::Stopping;
 
@@ -35,23 +38,53 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Serves `listener` until the gateway stops, then ends all channels.
+    /// Serves `listener` by these profiles alone until told to stop, then ends all channels. Takes nothing down.
     pub async fn run(self, listener: TcpListener, stopping: Stopping) {
-        let proxy = Arc::new(self);
-        let channels = AtomicU64::new(0);
-        let serve = |connection, peer: SocketAddr| {
-            let number = channels.fetch_add(1, Ordering::Relaxed);
-            let span = info_span!("channel", number, cls = %peer);
-            let proxy = proxy.clone();
-            async move { report(session::serve(&proxy, connection).await) }.instrument(span)
-        };
-        listener::run("cls", listener, stopping, serve).await;
+        let proxy = Some(Arc::new(self));
+        serve(|| proxy.clone(), |_, _| {}, listener, stopping).await;
     }
 }
 
-fn report(outcome: Result<session::Served, session::Refused>) {
-    match outcome {
-        Ok(session::Served { to_emt, to_cls }) => info!(to_emt, to_cls, "channel ended"),
-        Err(error) => warn!(%error, "channel refused or broken"),
-    }
+/// Serves `listener` until the gateway stops, then ends all channels. Each connection meets the profiles that count when
+/// it comes; how it ended is taken down.
+pub async fn run(current: Current, journal: Journal, listener: TcpListener, stopping: Stopping) {
+    let profiles = || current.borrow().proxy.clone();
+    let ended = move |outcome: &Outcome, peer| note(outcome, peer, &journal);
+    serve(profiles, ended, listener, stopping).await;
+}
+
+type Outcome = Result<session::Served, session::Refused>;
+
+async fn serve(
+    profiles: impl Fn() -> Option<Arc<Proxy>>,
+    ended: impl Fn(&Outcome, SocketAddr) + Clone + Send + 'static,
+    listener: TcpListener,
+    stopping: Stopping,
+) {
+    let channels = AtomicU64::new(0);
+    let serve = |connection, peer: SocketAddr| {
+        let number = channels.fetch_add(1, Ordering::Relaxed);
+        let span = info_span!("channel", number, cls = %peer);
+        let (proxy, ended) = (profiles(), ended.clone());
+        let served = async move {
+            let Some(proxy) = proxy else { return };
+            let outcome = session::serve(&proxy, connection).await;
+            match &outcome {
+                Ok(session::Served { to_emt, to_cls }) => info!(to_emt, to_cls, "channel ended"),
+                Err(error) => warn!(%error, "channel refused or broken"),
+            }
+            ended(&outcome, peer);
+        };
+        served.instrument(span)
+    };
+    listener::run("cls", listener, stopping, serve).await;
+}
+
+fn note(outcome: &Outcome, peer: SocketAddr, journal: &Journal) {
+    // Without the port: it differs every time and says nothing.
+    let event = |kind| Event::new(kind).subject(peer.ip());
+    journal.note(match outcome {
+        Ok(_) => event(EventKind::ClsEnded),
+        Err(error) => event(EventKind::ClsRefused).with(error),
+    });
 }

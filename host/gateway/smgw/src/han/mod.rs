@@ -2,6 +2,8 @@
 //! The home area network server: HTTPS with mutual authentication by pinned certificates
 //! (TR-03109-1 detail specifications §6; catalogue rows HTT-*, CON-*).
 
+mod evaluations;
+mod logs;
 mod query;
 mod routes;
 mod view;
@@ -19,28 +21,31 @@ use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
+use smgw_core::log::{Event, EventKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
+use crate::active::Current;
 use crate::config::User;
-use crate::defects::Defects;
+use crate::defects::{Defect, Defects};
+use crate::journal::Journal;
 use crate::stop::Stopping;
 use crate::{listener, tls};
 
+pub use logs::LogEntry;
 pub use routes::Answer;
 pub use view::View;
 
 /// The HAN server.
 #[derive(Debug)]
 pub struct Server {
-    /// `None` only with the seeded defect that serves without TLS.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// Users that may connect.
-    pub users: Vec<User>,
-    /// What they look at.
+    /// Who may connect.
+    pub current: Current,
+    /// What users look at.
     pub view: View,
+    /// Takes down what happens.
+    pub journal: Journal,
     /// What this gateway does wrong on purpose.
     pub defects: Defects,
 }
@@ -49,13 +54,18 @@ impl Server {
     /// Serves `listener` until the gateway stops, then ends all connections.
     pub async fn run(self, listener: TcpListener, stopping: Stopping) {
         let server = Arc::new(self);
-        let serve = |connection, peer| {
+        let serve = |connection, peer: SocketAddr| {
             let server = server.clone();
             async move {
-                match server.serve(connection, peer).await {
+                match server.clone().serve(connection, peer).await {
                     Ok(()) => debug!(%peer, interface = "han", "connection ended"),
                     Err(error) => {
                         warn!(%peer, interface = "han", %error, "connection refused or broken");
+                        // Without the port: it differs every time and says nothing.
+                        let event = Event::new(EventKind::HanRefused).subject(peer.ip());
+                        if !server.defects.has(Defect::SilentRefusal) {
+                            server.journal.note(event.with(error));
+                        }
                     }
                 }
             }
@@ -65,8 +75,9 @@ impl Server {
 
     async fn serve(self: Arc<Self>, connection: TcpStream, peer: SocketAddr) -> io::Result<()> {
         connection.set_nodelay(true)?;
-        let Some(config) = self.tls.clone() else {
-            let Some(user) = self.users.first().cloned() else {
+        let active = self.current.borrow().clone();
+        let Some(config) = active.han.clone() else {
+            let Some(user) = active.users.first().cloned() else {
                 return Ok(());
             };
             return self.speak_http(connection, user).await;
@@ -77,7 +88,7 @@ impl Server {
             .1
             .peer_certificates()
             .and_then(<[_]>::first);
-        let known = self
+        let known = active
             .users
             .iter()
             .find(|user| Some(&user.certificate) == leaf);
@@ -85,7 +96,7 @@ impl Server {
         let known = known.or_else(|| {
             let consumer = |user: &&User| matches!(user.role, crate::config::Role::Consumer { .. });
             let any = self.defects.has(crate::defects::Defect::AnyHanCertificate);
-            self.users.iter().find(consumer).filter(|_| any)
+            active.users.iter().find(consumer).filter(|_| any)
         });
         let Some(user) = known.cloned() else {
             return Err(io::Error::other(
@@ -93,6 +104,8 @@ impl Server {
             ));
         };
         info!(%peer, interface = "han", user = user.id, "user connected");
+        let connected = Event::new(EventKind::HanConnected).subject(peer.ip());
+        self.journal.note(connected.user(&user.id));
         // TR-03116-3 §5.1.5: then the client has to shake hands anew.
         let limit = TlsProfile::smgw_han_server().session_limit();
         match tokio::time::timeout(limit, self.speak_http(stream, user)).await {
@@ -128,7 +141,15 @@ impl Server {
         let who = user.id.clone();
         let line = format!("{} {}", head.method, head.uri.path());
         // The store reads from a disk: not on an asynchronous thread.
-        let work = move || routes::answer(&head, &user, &self.view, self.defects);
+        let work = move || {
+            let answer = routes::answer(&head, &user, &self.view, self.defects);
+            if let Some(event) = logs::event_of(&head, &user, &answer)
+                && (answer.status.is_success() || !self.defects.has(Defect::SilentRefusal))
+            {
+                self.journal.note(event);
+            }
+            answer
+        };
         let answer =
             match tokio::time::timeout(REQUEST_TIMEOUT, tokio::task::spawn_blocking(work)).await {
                 Ok(Ok(answer)) => answer,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Query filters of value lists (detail specifications table 6.5): `q.obis`, `q.fromtime`
-//! (inclusive), `q.totime` (exclusive), `q.count`.
+//! (inclusive), `q.totime` (exclusive), `q.count`; `q.period` is ours (seconds, for lists beside the usual grid).
 
 use jiff::Timestamp;
 use smgw_units::{Obis, UtcNanos};
@@ -12,6 +12,8 @@ use crate::store::Selection;
 pub struct Query {
     /// Only this register.
     pub obis: Option<Obis>,
+    /// The registration period of the lists, in seconds.
+    pub period: Option<u32>,
     /// Only these entries.
     pub selection: Selection,
 }
@@ -41,6 +43,10 @@ impl Query {
             let repeated = match name.as_str() {
                 "q.obis" => query
                     .obis
+                    .replace(value.parse().map_err(|_| QueryError)?)
+                    .is_some(),
+                "q.period" => query
+                    .period
                     .replace(value.parse().map_err(|_| QueryError)?)
                     .is_some(),
                 "q.fromtime" => query.selection.from.replace(time(&value)?).is_some(),

@@ -13,11 +13,14 @@ use smgw_core::{Content, Entry, LogicalName};
 use smgw_units::DeviceId;
 use tracing::error;
 
+use super::evaluations;
+use super::logs;
 use super::query::{Query, QueryError};
 use super::view::View;
-use crate::clock;
 use crate::config::{Role, User};
 use crate::defects::{Defect, Defects};
+use crate::lmn::hex;
+use crate::store::Kept;
 
 /// Status and JSON body of a response.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,7 +57,7 @@ impl Answer {
 }
 
 /// Why there is no 200.
-type Refusal = StatusCode;
+pub(super) type Refusal = StatusCode;
 
 /// Answers one request of `user`.
 pub fn answer(request: &Parts, user: &User, view: &View, defects: Defects) -> Answer {
@@ -102,8 +105,12 @@ fn judge(request: &Parts, user: &User, view: &View, defects: Defects) -> Result<
                 areas: ["rts", "exp"],
             }))
         }
+        (Role::Consumer { .. }, ["con", "v1", "exp", "log"])
+        | (Role::Technician, ["srv", "v1", "exp", "log"]) => {
+            logs::answer(user, query, view, defects).map(|log| ok(&log))
+        }
         (Role::Consumer { meters }, ["con", "v1", rest @ ..]) => {
-            consumer(rest, query, meters, view)
+            consumer(rest, query, meters, view, defects)
         }
         (Role::Technician, ["srv", "v1", rest @ ..]) => technician(rest, query, view),
         _ => Err(StatusCode::NOT_FOUND),
@@ -115,14 +122,21 @@ fn consumer(
     query: Option<&str>,
     entitled: &[DeviceId],
     view: &View,
+    defects: Defects,
 ) -> Result<Answer, Refusal> {
     match path {
         ["rts"] => Ok(ok(&Resources {
-            resources: ["meters"],
+            resources: &["meters", "evaluations"],
         })),
         ["exp"] => Ok(ok(&Resources {
-            resources: ["originalValueLists"],
+            resources: &["log", "originalValueLists", "derivedValueLists"],
         })),
+        ["rts", "evaluations"] => evaluations::list(entitled, view).map(|body| ok(&body)),
+        ["exp", "derivedValueLists", name] => {
+            let query = Query::parse(query, &["q.obis", "q.fromtime", "q.totime", "q.count"])
+                .map_err(|QueryError| StatusCode::BAD_REQUEST)?;
+            evaluations::derived(name, &query, entitled, view, defects).map(|body| ok(&body))
+        }
         ["rts", "meters"] => {
             let meter = |id: &DeviceId| MeterInfo {
                 id: id.to_string(),
@@ -142,24 +156,31 @@ fn consumer(
                 .filter(|id| entitled.contains(id))
                 .ok_or(StatusCode::NOT_FOUND)?;
             let registers = view.registers(id).ok_or(StatusCode::NOT_FOUND)?;
-            let query = Query::parse(query, &["q.obis", "q.fromtime", "q.totime", "q.count"])
-                .map_err(|QueryError| StatusCode::BAD_REQUEST)?;
+            let query = Query::parse(
+                query,
+                &["q.obis", "q.period", "q.fromtime", "q.totime", "q.count"],
+            )
+            .map_err(|QueryError| StatusCode::BAD_REQUEST)?;
+            let period = query.period.unwrap_or(view.period_seconds);
             let wanted = |obis: &_| query.obis.is_none_or(|only| only == *obis);
             let registers: Vec<_> = registers.iter().copied().filter(wanted).collect();
             let lists = view
-                .lists(id, &registers, query.selection)
+                .lists(id, &registers, period, query.selection)
                 .map_err(|error| {
                     error!(meter = %id, %error, "value lists cannot be read");
                     StatusCode::INTERNAL_SERVER_ERROR
                 })?;
-            let list = |(obis, entries): (_, Vec<Entry>)| List {
+            let list = |(obis, entries): (_, Vec<Kept>)| List {
                 logical_name: LogicalName { obis, meter: id }.to_string(),
                 obis: obis.to_string(),
-                entries: entries.iter().map(line).collect(),
+                entries: entries
+                    .iter()
+                    .map(|kept| Line::of(&kept.entry, &kept.signature))
+                    .collect(),
             };
             Ok(ok(&ValueLists {
                 meter_id: id.to_string(),
-                registration_period: view.period_seconds,
+                registration_period: period,
                 lists: lists.into_iter().map(list).collect(),
             }))
         }
@@ -170,13 +191,13 @@ fn consumer(
 fn technician(path: &[&str], query: Option<&str>, view: &View) -> Result<Answer, Refusal> {
     match path {
         ["rts"] => Ok(ok(&Resources {
-            resources: ["status"],
+            resources: &["status"],
         })),
         ["exp"] => Ok(ok(&Resources {
-            resources: ["receptions"],
+            resources: &["log", "receptions"],
         })),
         ["rts", "status"] => {
-            let links = view.board.links(clock::utc_now());
+            let links = view.board.links(view.clock.now());
             let link = |(id, link, reason): (
                 DeviceId,
                 crate::board::Link,
@@ -270,31 +291,38 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     best.is_some_and(|(_, wanted)| wanted)
 }
 
-fn line(entry: &Entry) -> Line {
-    let (target_time, status) = (entry.target.to_string(), entry.status.to_string());
-    match entry.content {
-        Content::Value {
-            capture,
-            value,
-            unit,
-        } => Line {
-            target_time,
-            capture_time: Some(capture.to_string()),
-            value: Some(value.mantissa.to_string()),
-            scaler: Some(value.exponent),
-            unit: Some(unit.0),
-            status,
-            gap: None,
-        },
-        Content::Gap(reason) => Line {
+impl Line {
+    /// An entry with its inner signature, if it has one.
+    pub(super) fn of(entry: &Entry, signature: &[u8]) -> Self {
+        let (target_time, status) = (entry.target.to_string(), entry.status.to_string());
+        let empty = Self {
             target_time,
             capture_time: None,
             value: None,
             scaler: None,
             unit: None,
             status,
-            gap: Some(reason.as_str()),
-        },
+            gap: None,
+            signature: None,
+        };
+        match entry.content {
+            Content::Value {
+                capture,
+                value,
+                unit,
+            } => Self {
+                capture_time: Some(capture.to_string()),
+                value: Some(value.mantissa.to_string()),
+                scaler: Some(value.exponent),
+                unit: Some(unit.0),
+                signature: (!signature.is_empty()).then(|| hex(signature)),
+                ..empty
+            },
+            Content::Gap(reason) => Self {
+                gap: Some(reason.as_str()),
+                ..empty
+            },
+        }
     }
 }
 
@@ -315,7 +343,7 @@ struct Areas {
 
 #[derive(Serialize)]
 struct Resources {
-    resources: [&'static str; 1],
+    resources: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -347,7 +375,7 @@ struct List {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line {
+pub(super) struct Line {
     target_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture_time: Option<String>,
@@ -360,6 +388,8 @@ struct Line {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -6,16 +6,40 @@ use std::time::Duration;
 
 use hyper::Request;
 use rustls::pki_types::CertificateDer;
+use smgw_core::profile::{MeterProfile, ProfileSet, Validity};
 use smgw_core::{CombinedStatus, GapReason, Grid, Tolerance};
 use smgw_units::{Decimal, Obis, Unit, UtcNanos};
 use tempfile::TempDir;
 
 use super::*;
+use crate::active::{Active, Current};
 use crate::board::{Board, Reception};
 use crate::store::{Batch, Kept, Options, Store};
 
 const METER: &str = "1smb0000000001";
 const FOREIGN: &str = "1smb0000000002";
+
+/// One register of each meter counts.
+fn current(meters: [DeviceId; 2]) -> Current {
+    let meters = meters.map(|meter| MeterProfile {
+        meter,
+        registers: vec![Obis::IMPORT_TOTAL],
+        period: None,
+        validity: Validity::default(),
+    });
+    let set = ProfileSet {
+        meters: meters.into(),
+        ..ProfileSet::default()
+    };
+    let active = Active {
+        version: 0,
+        set: Arc::new(set),
+        users: Vec::new(),
+        han: None,
+        proxy: None,
+    };
+    tokio::sync::watch::channel(Arc::new(active)).1
+}
 
 struct Gateway {
     view: View,
@@ -82,11 +106,9 @@ impl Gateway {
             view: View {
                 device_id: "esmb0012345678".parse().unwrap(),
                 period_seconds: 900,
-                meters: vec![
-                    (meter, vec![Obis::IMPORT_TOTAL]),
-                    (foreign, vec![Obis::IMPORT_TOTAL]),
-                ],
+                current: current([meter, foreign]),
                 board: Arc::new(board),
+                clock: crate::clock::Clock::system(),
                 store: path,
             },
             consumer: user(
@@ -123,10 +145,13 @@ fn consumers_find_their_own_tree() {
         ("/smgw/", r#"{"roles":["con/v1"]}"#),
         ("/smgw", r#"{"roles":["con/v1"]}"#),
         ("/smgw/con/v1/", r#"{"areas":["rts","exp"]}"#),
-        ("/smgw/con/v1/rts/", r#"{"resources":["meters"]}"#),
+        (
+            "/smgw/con/v1/rts/",
+            r#"{"resources":["meters","evaluations"]}"#,
+        ),
         (
             "/smgw/con/v1/exp/",
-            r#"{"resources":["originalValueLists"]}"#,
+            r#"{"resources":["log","originalValueLists","derivedValueLists"]}"#,
         ),
         (
             "/smgw/con/v1/rts/meters/",

@@ -12,7 +12,6 @@ use smgw_units::{DeviceId, Nanos, UtcNanos};
 use tracing::debug;
 
 use super::{Line, READ_TIMEOUT};
-use crate::clock;
 use crate::measuring::LineEventKind;
 
 /// Polls around every grid point until the gateway stops.
@@ -33,14 +32,19 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
     exchange.master.reset();
     exchange.run()?;
     let lead = i64::try_from(lead.as_nanos()).unwrap_or(0);
-    let first_poll = |now: UtcNanos| line.grid.first_after(UtcNanos(now.0.saturating_add(lead)));
-    let mut point = first_poll(clock::utc_now());
+    let mut last = None;
     loop {
+        // An exchange that woke a moment early must not ask for the same point again; a clock that was stepped back may.
+        let earliest = UtcNanos(line.clock.now().0.saturating_add(lead));
+        let just_asked = |last: &UtcNanos| (0..ONE_SECOND).contains(&last.signed_since(earliest));
+        let after = last.filter(just_asked).unwrap_or(earliest);
+        let (point, grid) = line.grids.first_after(after);
+        last = Some(point);
         if !exchange.wait_until(UtcNanos(point.0 - lead))? {
             return Ok(());
         }
         exchange.port.clear(ClearBuffer::Input)?;
-        let (_, closes) = line.grid.window_of(point);
+        let (_, closes) = grid.window_of(point);
         loop {
             exchange.master.request();
             let Some(kind) = exchange.run()? else {
@@ -48,16 +52,9 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
             };
             let (stamp, kind, done) = exchange.judge(kind);
             line.report_telegram(stamp, kind);
-            if done || clock::utc_now() >= closes {
+            if done || line.clock.now() >= closes {
                 break;
             }
-        }
-        let now = clock::utc_now();
-        point = line.grid.next(point);
-        // A clock that was stepped makes the next point lie behind or far ahead.
-        let regular = first_poll(now);
-        if point < regular || point > line.grid.next(regular) {
-            point = regular;
         }
     }
 }
@@ -65,6 +62,8 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
 /// Silence that ends an answer. USB adapters and a busy host deliver an answer in bursts, so a short silence says
 /// nothing; lengths and checksum tell whether the answer is whole.
 const GAP: Duration = Duration::from_millis(200);
+
+const ONE_SECOND: i64 = 1_000_000_000;
 
 /// One master on one port.
 struct Exchange<'a> {
@@ -82,7 +81,7 @@ impl Exchange<'_> {
 
     /// The UTC of a stamp of the master's clock.
     fn utc(&self, stamp: Nanos) -> UtcNanos {
-        UtcNanos(clock::utc_now().0 - self.now().signed_since(stamp))
+        UtcNanos(self.line.clock.now().0 - self.now().signed_since(stamp))
     }
 
     /// Waits, reading what nobody asked for, so that a port that goes away is noticed; `false` when
@@ -93,13 +92,13 @@ impl Exchange<'_> {
             if self.line.stopping() {
                 return Ok(false);
             }
-            let left = clock::until(start);
+            let left = self.line.clock.until(start);
             if left <= READ_TIMEOUT + MARGIN {
                 std::thread::sleep(left);
                 return Ok(true);
             }
             self.port.set_timeout(READ_TIMEOUT)?;
-            super::read(self.port, &mut unasked)?;
+            super::read(&self.line.clock, self.port, &mut unasked)?;
         }
     }
 
@@ -121,7 +120,7 @@ impl Exchange<'_> {
             let left = deadline.saturating_since(self.now());
             self.port
                 .set_timeout(left.clamp(SHORTEST_READ, READ_TIMEOUT))?;
-            if let Some((len, _)) = super::read(self.port, &mut buffer)? {
+            if let Some((len, _)) = super::read(&self.line.clock, self.port, &mut buffer)? {
                 let at = self.now();
                 buffer
                     .iter()
@@ -153,7 +152,7 @@ impl Exchange<'_> {
                 )
             }
             Event::NoAnswer | Event::Reset | Event::Acknowledged { .. } | Event::Rate(_) => (
-                clock::utc_now(),
+                self.line.clock.now(),
                 LineEventKind::Fault(GapReason::NoAnswer),
                 false,
             ),

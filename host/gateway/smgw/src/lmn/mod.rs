@@ -6,9 +6,9 @@ mod mbus;
 mod sml;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,10 +17,47 @@ use smgw_core::{GapReason, Grid};
 use smgw_units::UtcNanos;
 use tracing::{info, warn};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Meter, Protocol};
 use crate::defects::Defects;
-use crate::measuring::{LineEvent, LineEventKind};
+use crate::measuring::{LineEvent, LineEventKind, Order};
+
+/// The grids for whose points a polled meter must be asked; changes with the profiles.
+#[derive(Debug)]
+pub struct Grids(Mutex<Vec<Grid>>);
+
+impl Grids {
+    /// Just this one.
+    pub fn new(grid: Grid) -> Self {
+        Self(Mutex::new(vec![grid]))
+    }
+
+    /// Replaces all of them; none leaves them as they are.
+    pub fn set(&self, grids: impl Iterator<Item = Grid>) {
+        let mut all: Vec<Grid> = Vec::new();
+        for grid in grids {
+            if !all.contains(&grid) {
+                all.push(grid);
+            }
+        }
+        if !all.is_empty() {
+            *self.lock() = all;
+        }
+    }
+
+    /// The first point of any grid after `instant`, with the grid of the widest window that has it.
+    pub fn first_after(&self, instant: UtcNanos) -> (UtcNanos, Grid) {
+        let grids = self.lock();
+        let points = grids.iter().map(|grid| (grid.first_after(instant), *grid));
+        points
+            .min_by_key(|(point, grid)| (*point, -grid.period_seconds()))
+            .expect("there is always a grid")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Grid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Everything a line thread needs beside its port.
 #[derive(Clone, Debug)]
@@ -29,10 +66,14 @@ pub struct Line {
     pub number: usize,
     /// The meter.
     pub meter: Meter,
-    /// The registration grid.
+    /// The gateway's registration grid.
     pub grid: Grid,
+    /// All grids to be served.
+    pub grids: Arc<Grids>,
+    /// The gateway's clock.
+    pub clock: Clock,
     /// Where events go.
-    pub events: Sender<LineEvent>,
+    pub events: Sender<Order>,
     /// Set when the gateway stops.
     pub stop: Arc<AtomicBool>,
     /// What this gateway does wrong on purpose.
@@ -42,11 +83,11 @@ pub struct Line {
 impl Line {
     fn report(&self, stamp: UtcNanos, kind: LineEventKind) {
         // The measuring thread outlives the lines; if it is gone, the gateway is ending.
-        let _ = self.events.send(LineEvent {
+        let _ = self.events.send(Order::Line(LineEvent {
             meter: self.number,
             stamp,
             kind,
-        });
+        }));
     }
 
     /// Reports with the receive stamp of a telegram.
@@ -110,13 +151,13 @@ fn run(line: &Line, mut port: Box<dyn SerialPort>) {
         let Err(error) = lost else { return };
         drop(port);
         warn!(%meter, port = %line.meter.port.display(), %error, "port lost");
-        line.report(clock::utc_now(), LineEventKind::Fault(GapReason::LinkLost));
+        line.report(line.clock.now(), LineEventKind::Fault(GapReason::LinkLost));
         match reopen(line) {
             Some(back) => port = back,
             None => return,
         }
         info!(%meter, port = %line.meter.port.display(), "port is back");
-        line.report(clock::utc_now(), LineEventKind::LinkUp);
+        line.report(line.clock.now(), LineEventKind::LinkUp);
     }
 }
 
@@ -146,9 +187,13 @@ fn pause_unless_stopping(line: &Line, mut pause: Duration) -> Option<()> {
 }
 
 /// Reads what is there, `Ok(None)` after a quiet read timeout. The stamp is taken at once.
-fn read(port: &mut dyn SerialPort, buffer: &mut [u8]) -> io::Result<Option<(usize, UtcNanos)>> {
+fn read(
+    clock: &Clock,
+    port: &mut dyn SerialPort,
+    buffer: &mut [u8],
+) -> io::Result<Option<(usize, UtcNanos)>> {
     let outcome = port.read(buffer);
-    let stamp = clock::utc_now();
+    let stamp = clock.now();
     match outcome {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(len) => Ok(Some((len, stamp))),
@@ -165,7 +210,7 @@ fn read(port: &mut dyn SerialPort, buffer: &mut [u8]) -> io::Result<Option<(usiz
 }
 
 /// Lower-case hex digits.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -11,7 +11,6 @@ use smgw_units::{Nanos, UtcNanos};
 use tracing::debug;
 
 use super::Line;
-use crate::clock;
 use crate::measuring::LineEventKind;
 
 /// Listens until the gateway stops.
@@ -21,11 +20,11 @@ use crate::measuring::LineEventKind;
 pub fn listen(line: &Line, server_id: &[u8], port: &mut dyn SerialPort) -> io::Result<()> {
     let mut framer = Framer::new();
     let mut buffer = [0; 512];
-    let mut last_byte = clock::utc_now();
+    let mut last_byte = line.clock.now();
     // When the first byte came that has not led to anything yet.
     let mut unexplained: Option<UtcNanos> = None;
     while !line.stopping() {
-        let silent = match super::read(port, &mut buffer)? {
+        let silent = match super::read(&line.clock, port, &mut buffer)? {
             Some((len, stamp)) => {
                 unexplained.get_or_insert(stamp);
                 let mut received = buffer.get(..len).unwrap_or_default();
@@ -36,7 +35,7 @@ pub fn listen(line: &Line, server_id: &[u8], port: &mut dyn SerialPort) -> io::R
                 last_byte = stamp;
                 false
             }
-            None => clock::utc_now().signed_since(last_byte) > SILENCE,
+            None => line.clock.now().signed_since(last_byte) > SILENCE,
         };
         // A silent line ends a telegram, and endless noise is told of while it lasts.
         let noise = framer.pending_since().is_none()

@@ -7,7 +7,7 @@ use smgw_core::Entry;
 use smgw_core::log::Record;
 use smgw_core::profile::ProfileName;
 use smgw_core::taf::{Delivery, Derived};
-use smgw_units::DeviceId;
+use smgw_units::{DeviceId, UtcNanos};
 
 use super::{StoreError, columns, log};
 
@@ -33,6 +33,8 @@ pub struct Batch {
     pub derived: Vec<Derived>,
     /// States of evaluations; each replaces the one before.
     pub states: Vec<(ProfileName, Vec<u8>)>,
+    /// Derived lines of a profile with a target before this are removed.
+    pub expired: Vec<(ProfileName, UtcNanos)>,
     /// What is to be sent; kept until [`Store::acknowledge`](super::Store::acknowledge).
     pub deliveries: Vec<Delivery>,
     /// Log entries, per book in order and hanging on those that are kept.
@@ -47,6 +49,7 @@ impl Batch {
         self.entries.is_empty()
             && self.derived.is_empty()
             && self.states.is_empty()
+            && self.expired.is_empty()
             && self.deliveries.is_empty()
             && self.facts.is_empty()
     }
@@ -76,6 +79,11 @@ impl Batch {
                 &[&profile.as_str()],
                 entry,
             )?;
+        }
+        for (profile, before) in &self.expired {
+            transaction
+                .prepare_cached("DELETE FROM derived WHERE profile = ?1 AND target < ?2")?
+                .execute(params![profile.as_str(), before.0])?;
         }
         for (profile, state) in &self.states {
             transaction

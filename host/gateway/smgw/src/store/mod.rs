@@ -88,6 +88,16 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether what was to be kept contradicts what is kept, so that trying again is of no use.
+    pub fn is_contradiction(&self) -> bool {
+        let Self::Sqlite(error) = self else {
+            return false;
+        };
+        error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+    }
+}
+
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Options {

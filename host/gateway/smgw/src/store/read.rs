@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What readers ask the store for: lists by period, registers, what waits to be sent, states, facts.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, params};
 use smgw_core::profile::ProfileName;
 use smgw_core::taf::{Delivery, Derived};
@@ -64,6 +66,25 @@ impl Store {
             target: newest("target")?,
             capture: newest("capture")?,
         })
+    }
+
+    /// The newest times of every list there is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn newest_of_all(&self) -> Result<BTreeMap<(DeviceId, Obis, u32), Newest>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT DISTINCT meter, obis, period FROM entry")?;
+        let lists = query.query_map([], |row| {
+            Ok((
+                columns::parsed(row, 0)?,
+                columns::parsed(row, 1)?,
+                row.get(2)?,
+            ))
+        })?;
+        let newest = |list: (DeviceId, Obis, u32)| Ok((list, self.newest(list.0, list.1, list.2)?));
+        lists.map(|list| newest(list?)).collect()
     }
 
     /// The selected entries of one original list, oldest first.
@@ -172,6 +193,18 @@ impl Store {
         Ok(query
             .query_row([profile.as_str()], |row| row.get(0))
             .optional()?)
+    }
+
+    /// The states of all evaluations.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn states(&self) -> Result<BTreeMap<ProfileName, Vec<u8>>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT profile, state FROM state")?;
+        let rows = query.query_map([], |row| Ok((columns::parsed(row, 0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Forgets the state of an evaluation that has ended.

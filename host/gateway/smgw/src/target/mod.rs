@@ -113,18 +113,19 @@ fn serial_lines() {
 
 /// Sets the clock once, before anything is stamped.
 fn set_clock(server: std::net::SocketAddr) -> io::Result<()> {
-    let best = sntp::ask(server)?;
-    let now = clock_gettime(ClockId::Realtime);
-    let nanos = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec) + best.offset;
-    let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
+    let time = sntp::ask(server)?;
+    let before = clock_gettime(ClockId::Realtime);
+    let now = time.now();
     clock_settime(
         ClockId::Realtime,
         Timespec {
-            tv_sec: i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(invalid)?,
-            tv_nsec: nanos.rem_euclid(1_000_000_000) as _,
+            tv_sec: now.seconds(),
+            tv_nsec: now.0.rem_euclid(1_000_000_000) as _,
         },
     )?;
-    let (offset_us, delay_us) = (best.offset / 1000, best.delay.as_micros());
+    let before = i128::from(before.tv_sec) * 1_000_000_000 + i128::from(before.tv_nsec);
+    let offset_us = (i128::from(now.0) - before) / 1000;
+    let delay_us = time.delay().as_micros();
     info!(%server, %offset_us, %delay_us, "clock set");
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod defects;
 mod rig;
 mod slow_module;
+mod time;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -308,6 +308,7 @@ pub struct Gateway {
     pub child: Child,
     pub han: SocketAddr,
     pub cls: SocketAddr,
+    pub time: Option<SocketAddr>,
 }
 
 impl Gateway {
@@ -330,6 +331,7 @@ impl Gateway {
         Self {
             han: address("han"),
             cls: address("cls"),
+            time: ready["time"].as_str().map(|text| text.parse().unwrap()),
             child,
         }
     }

@@ -102,7 +102,10 @@ impl Scene {
         let below = module.clone();
         let gateway = thread::spawn(move || {
             let secure = smgw::module::secure(below, "moody", LIMIT, own)?;
-            let told = move |han, cls| ready.send((han, cls)).map_err(std::io::Error::other);
+            let told = move |listening: smgw::Listening| {
+                let addresses = (listening.han, listening.cls);
+                ready.send(addresses).map_err(std::io::Error::other)
+            };
             let stop = || Ok(async { drop(stopped.await) });
             smgw::run_with(config, Some(secure), Defects::default(), told, stop)
         });

@@ -64,6 +64,7 @@ pub fn batch(number: i64, logs: &mut Logs) -> Batch {
             pseudonymous: false,
         }],
         log: logs.record(&event, stamp),
+        expired: Vec::new(),
         facts: vec![("number".into(), number.to_be_bytes().into())],
     }
 }

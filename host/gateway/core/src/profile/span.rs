@@ -1,57 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How values of profiles are written: codes and ids as text, instants in ISO 8601, time spans as `900s`.
+//! How time spans of profiles are written: `900s`, `15min`, `24h`, `42d`.
 
-use core::fmt::Display;
 use core::str::FromStr;
 use core::time::Duration;
 
-use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smgw_units::UtcNanos;
-
-/// A value that is written as its own text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Text<T>(pub(crate) T);
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(D::Error::custom)
-    }
-}
-
-impl<T: Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// An instant to the second, written in ISO 8601 with an offset.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Instant(pub(crate) UtcNanos);
-
-impl<'de> Deserialize<'de> for Instant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let instant: Timestamp = text.parse().map_err(|_| {
-            D::Error::custom("expected an instant such as \"2026-11-22T10:00:00Z\"")
-        })?;
-        if instant.subsec_nanosecond() != 0 {
-            return Err(D::Error::custom("an instant is second-exact"));
-        }
-        // Beyond 2262 there are no nanoseconds of 64 bits.
-        let nanos = i64::try_from(instant.as_nanosecond())
-            .map_err(|_| D::Error::custom("an instant lies between 1677 and 2262"))?;
-        Ok(Self(UtcNanos(nanos)))
-    }
-}
-
-impl Serialize for Instant {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
 
 /// Whole seconds, written with `s`, `min`, `h` or `d`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,7 +34,9 @@ impl FromStr for Seconds {
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Text::deserialize(deserializer).map(|Text(span)| span)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
