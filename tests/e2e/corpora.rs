@@ -341,6 +341,9 @@ fn configuration(dir: &Path, library: PathBuf, meters: &[Replayed]) -> GatewayCo
         store: StoreConfig {
             path: dir.join("values.sqlite"),
         },
+        profiles: None,
+        local: None,
+        time: None,
         metering: MeteringConfig {
             registration_period: format!("{}s", PERIOD.as_secs()),
         },

@@ -28,10 +28,10 @@ fn the_reference_gateway_passes_and_the_evidence_holds() {
         finished.stderr
     );
     assert!(failed.is_empty(), "{failed:?}");
-    assert_eq!(results.cases.len(), 20);
     assert_eq!(results.run.seed, 7);
     let ids: BTreeSet<_> = results.cases.iter().map(|case| case.id.as_str()).collect();
-    assert_eq!(ids.len(), 20, "every case once");
+    assert_eq!(ids.len(), results.cases.len(), "every case once");
+    assert!(ids.len() >= 40, "{ids:?}");
     for case in &results.cases {
         let line = finished.stdout.lines().find(|line| line.contains(&case.id));
         assert!(

@@ -13,7 +13,7 @@ use bench_evidence::trace::Trace;
 use bench_machine::{Guest, Images, Plugs, Remote, TimeServer};
 use bench_probe::qemu::Uplink;
 use bench_rig::role::{Cls, ClsActor, GatewayActor, GatewayTarget};
-use bench_rig::{Ics, Resource, Rig};
+use bench_rig::{Capability, Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
 use bench_wire::{Plug, Wire};
 use hsm_tls::TlsProfile;
@@ -21,15 +21,16 @@ use rustls::pki_types::CertificateDer;
 use smgw_cls::defect::Defect;
 use smgw_peers::net::{ActiveEmt, BlackholePort, Emt, Party, RefusingPort, ServerTls, Tap};
 
-use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, User};
+use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, TimeSource, User};
 use crate::boards::{self, Planned, RunningBoard};
 use crate::gateway::{
-    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeteringConfig, ModuleConfig,
-    ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
+    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, LocalConfig, MeteringConfig,
+    ModuleConfig, ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
 };
 use crate::host::{Emulated, Host, Local, Ssh};
 use crate::meters::Meters;
 use crate::module_tool::{TokenSigner, sibling};
+use crate::profiles::Ordered;
 use crate::runtime_dir::RuntimeDir;
 use crate::tap::{NetworkTap, WireTap};
 use crate::tokens::{GATEWAY_KEY, Tokens};
@@ -159,6 +160,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         .iter()
         .zip(active_emt.iter().cycle())
         .map(|(board, emt)| (board.local_server_name(), &board.party, emt.addr()));
+    let ordered = Ordered::of(rig);
     let config = GatewayConfig {
         schema: "smgw.config/1",
         device_id,
@@ -170,6 +172,15 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         store: StoreConfig {
             path: "values.sqlite".into(),
         },
+        profiles: Some(StoreConfig {
+            path: files.text("profiles.toml", &ordered.document(None, ""))?,
+        }),
+        local: rig
+            .capabilities()
+            .contains(&Capability::GatewayAdministration)
+            .then(|| LocalConfig {
+                socket: LOCAL_SOCKET.into(),
+            }),
         metering: MeteringConfig {
             registration_period: format!("{}ms", rig.metering.registration_period.0.as_millis()),
         },
@@ -194,7 +205,9 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
                 })
                 .collect::<Result<_, BringUpError>>()?,
         },
+        time: None,
     };
+    let time = start_time(rig, &files, &gateway_certificate, around.clock, &taps.wan)?;
     let launch = Launch {
         binary: gateway_binary(rig)?,
         config: runtime.path().join("smgw.toml"),
@@ -251,6 +264,8 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         .collect::<Result<_, _>>()?;
 
     Ok(Bench {
+        ordered,
+        time,
         boards,
         active_emt,
         wire,
@@ -279,6 +294,8 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
     })
 }
 
+/// The gateway's local socket, in the run's directory.
+pub(crate) const LOCAL_SOCKET: &str = "smgw.sock";
 const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -482,6 +499,32 @@ fn start_emt(
     Emt::start(tls, Arc::clone(tap)).during("starting the EMT")
 }
 
+/// The time server, if the rig has one.
+fn start_time(
+    rig: &Rig,
+    files: &Files<'_>,
+    client: &CertificateDer<'static>,
+    clock: &BenchClock,
+    tap: &Arc<dyn Tap>,
+) -> Result<Option<TimeSource>, BringUpError> {
+    let Some(role) = &rig.time_server else {
+        return Ok(None);
+    };
+    let party = Party::new(&role.tls_name).during("making the time server's certificate")?;
+    let profile = TlsProfile::gwa_server();
+    let tls = ServerTls::new(&party, &profile, std::slice::from_ref(client))
+        .during("setting up the time server's TLS")?;
+    let clock = clock.clone();
+    let utc = move || clock.utc_of(BenchClock::now()).0;
+    let server = smgw_peers::net::TimeServer::start(tls, Arc::clone(tap), utc)
+        .during("starting the time server")?;
+    Ok(Some(TimeSource {
+        server,
+        tls_name: role.tls_name.clone(),
+        certificate: files.pem("time", &party.certificate_pem())?,
+    }))
+}
+
 fn start_active_emt(
     party: &Party,
     gateway: &CertificateDer<'static>,
@@ -580,8 +623,13 @@ struct Files<'a> {
 
 impl Files<'_> {
     fn pem(&self, name: &str, pem: &str) -> Result<PathBuf, BringUpError> {
-        let file = PathBuf::from(format!("{name}.pem"));
-        write_private(&self.dir.join(&file), pem.as_bytes()).during("writing a certificate")?;
+        self.text(&format!("{name}.pem"), pem)
+    }
+
+    fn text(&self, name: &str, text: &str) -> Result<PathBuf, BringUpError> {
+        let file = PathBuf::from(name);
+        write_private(&self.dir.join(&file), text.as_bytes())
+            .during("writing the gateway's files")?;
         self.written.borrow_mut().insert(file.clone());
         Ok(file)
     }

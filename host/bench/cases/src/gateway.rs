@@ -35,6 +35,12 @@ pub struct GatewayConfig {
     pub security_module: ModuleConfig,
     /// Where the values are kept.
     pub store: StoreConfig,
+    /// The set of profiles it is delivered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles: Option<StoreConfig>,
+    /// Its local socket, where the bench can reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalConfig>,
     /// The registration grid.
     pub metering: MeteringConfig,
     /// The meters.
@@ -43,6 +49,31 @@ pub struct GatewayConfig {
     pub han: HanConfig,
     /// Controllable local systems.
     pub cls: ClsConfig,
+    /// Where the time comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<TimeConfig>,
+}
+
+/// `[time]`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TimeConfig {
+    /// Where the time server listens.
+    pub server: SocketAddr,
+    /// SNI towards it.
+    pub tls_name: String,
+    /// PEM leaf of the time server.
+    pub certificate: PathBuf,
+    /// Duration with unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll_interval: Option<String>,
+    /// Assumed error of the oscillator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_ppm: Option<u32>,
+    /// Where controllable systems ask for the time.
+    pub serve: SocketAddr,
+    /// Lets the poll interval be shorter than allowed.
+    pub rehearsal: bool,
 }
 
 impl GatewayConfig {
@@ -52,7 +83,7 @@ impl GatewayConfig {
     }
 
     /// Has it listen on these addresses.
-    pub(crate) fn listen_on(&mut self, Listening { han, cls }: Listening) {
+    pub(crate) fn listen_on(&mut self, Listening { han, cls, .. }: Listening) {
         self.han.listen = han;
         self.cls.listen = cls;
     }
@@ -116,11 +147,19 @@ pub struct LinkConfig {
     pub secret_file: PathBuf,
 }
 
-/// `[store]`.
+/// `[local]`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LocalConfig {
+    /// Unix socket.
+    pub socket: PathBuf,
+}
+
+/// `[store]` and `[profiles]`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct StoreConfig {
-    /// SQLite file.
+    /// The file.
     pub path: PathBuf,
 }
 
@@ -218,6 +257,9 @@ pub struct Listening {
     pub han: SocketAddr,
     /// IF_GW_CLS.
     pub cls: SocketAddr,
+    /// The time service, of a gateway that has one.
+    #[serde(default)]
+    pub time: Option<SocketAddr>,
 }
 
 /// How to run the gateway, apart from its configuration.
@@ -543,6 +585,7 @@ impl Gateway {
             listening: Listening {
                 han: nowhere,
                 cls: nowhere,
+                time: None,
             },
         };
         Ok((running, ready))

@@ -150,6 +150,7 @@ impl Host for Emulated {
         placed.listen_on(Listening {
             han: Guest::HAN.listen(),
             cls: Guest::CLS.listen(),
+            time: None,
         });
         for address in placed.partners() {
             *address = Guest::WAN.reach(*address);
@@ -182,7 +183,11 @@ impl Host for Emulated {
 
     fn reached(&self, _: Listening) -> Listening {
         let [han, cls] = lock(&self.ports).map(loopback);
-        Listening { han, cls }
+        Listening {
+            han,
+            cls,
+            time: None,
+        }
     }
 
     fn may_succeed_later(&self, said: &str) -> bool {
@@ -241,7 +246,11 @@ impl Host for Ssh {
     fn placed(&self, config: &GatewayConfig) -> Result<GatewayConfig, MachineError> {
         let mut placed = config.clone();
         let [han, cls] = self.listen.map(|(board, _)| loopback(board));
-        placed.listen_on(Listening { han, cls });
+        placed.listen_on(Listening {
+            han,
+            cls,
+            time: None,
+        });
         let mut back = lock(&self.back);
         for address in placed.partners() {
             // A port free here is most likely free there too; ssh refuses to start when it is not.
@@ -280,7 +289,11 @@ impl Host for Ssh {
 
     fn reached(&self, _: Listening) -> Listening {
         let [han, cls] = self.listen.map(|(_, bench)| loopback(bench));
-        Listening { han, cls }
+        Listening {
+            han,
+            cls,
+            time: None,
+        }
     }
 }
 

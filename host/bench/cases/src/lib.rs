@@ -12,6 +12,7 @@ pub mod host;
 pub mod meters;
 pub mod module_link;
 pub mod module_tool;
+pub mod profiles;
 mod rows;
 pub mod runtime_dir;
 mod selection;
@@ -27,7 +28,7 @@ pub use crate::selection::select;
 pub use crate::trouble::BringUpError;
 
 /// The catalogue in order of execution: what is quick first, what restarts the gateway last.
-static CATALOGUE: [Case<Bench>; 28] = [
+static CATALOGUE: &[Case<Bench>] = &[
     rows::tls::TLS_01,
     rows::tls::TLS_03,
     rows::consumer::CON_05,
@@ -53,14 +54,36 @@ static CATALOGUE: [Case<Bench>; 28] = [
     rows::metering::MET_01,
     rows::metering::MET_02,
     rows::metering::MET_03,
+    rows::tariffs::MET_08,
+    rows::tariffs::MET_06,
+    rows::tariffs::MET_07,
+    rows::tariffs::MET_17,
+    rows::tariffs::MET_18,
+    rows::tariffs::MET_20,
     rows::time::TIM_15,
+    rows::clock::TIM_01,
+    rows::clock::TIM_02,
+    rows::clock::TIM_03,
+    rows::clock::TIM_04,
+    rows::clock::TIM_05,
+    rows::clock::TIM_06,
+    rows::clock::TIM_07,
+    rows::time_service::TIM_13,
+    rows::time_service::TIM_14,
+    rows::clock::TIM_10,
+    rows::clock::TIM_11,
+    rows::logs::LOG_01,
+    rows::logs::LOG_02,
+    rows::logs::LOG_05,
+    rows::logs::LOG_06,
+    rows::logs::LOG_03,
     rows::security_module::SEC_01,
     rows::security_module::SEC_03,
 ];
 
 /// All cases.
 pub fn catalogue() -> &'static [Case<Bench>] {
-    &CATALOGUE
+    CATALOGUE
 }
 
 #[cfg(test)]

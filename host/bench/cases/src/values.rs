@@ -49,6 +49,20 @@ pub struct Entry {
     pub status: String,
     /// Reason of a gap.
     pub gap: Option<String>,
+    /// Inner signature in hex, DER or plain as the module makes it; none for a gap.
+    pub signature: Option<String>,
+}
+
+/// What one evaluation derived.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DerivedLists {
+    /// Name of the evaluation.
+    pub evaluation: String,
+    /// Seconds.
+    pub registration_period: u64,
+    /// One per register.
+    pub lists: Vec<ValueList>,
 }
 
 /// Bit 13 of the gateway's status word: no value in the window.
@@ -66,6 +80,31 @@ impl Entry {
     pub fn decimal(&self) -> Option<Decimal> {
         let mantissa = self.value.as_deref()?.parse().ok()?;
         Some(Decimal::new(mantissa, self.scaler?))
+    }
+
+    /// What the inner signature must cover if the value were greater by `more` units of its last digit
+    /// (assumption `inner-signature-encoding`); none for a gap.
+    pub fn signed_bytes(&self, logical_name: &str, more: i128) -> Option<Vec<u8>> {
+        let (gateway, meter) = self.status_words()?;
+        let mantissa: i128 = self.value.as_deref()?.parse().ok()?;
+        let mut bytes = logical_name.as_bytes().to_vec();
+        bytes.extend_from_slice(&gateway.to_be_bytes());
+        bytes.extend_from_slice(&meter.to_be_bytes());
+        bytes.extend_from_slice(&self.capture_time?.as_second().to_be_bytes());
+        bytes.extend_from_slice(&mantissa.checked_add(more)?.to_be_bytes());
+        bytes.extend_from_slice(&self.scaler?.to_be_bytes());
+        bytes.push(self.unit?);
+        Some(bytes)
+    }
+
+    /// The inner signature.
+    pub fn signature_bytes(&self) -> Option<Vec<u8>> {
+        let text = self.signature.as_deref()?;
+        let digit = |at| {
+            text.get(at..at + 2)
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
+        (0..text.len()).step_by(2).map(digit).collect()
     }
 
     /// The gateway's and the meter's status word; none when the text is malformed.
@@ -138,6 +177,7 @@ mod tests {
             unit: value.map(|_| 30),
             status: status.to_owned(),
             gap: None,
+            signature: None,
         }
     }
 

@@ -52,6 +52,10 @@ capabilities! {
     GatewayRestart = "gateway.restart",
     /// A gateway that tells when it received each telegram (our own HAN resource).
     GatewayReceptions = "gateway.receptions",
+    /// A gateway that works by a set of profiles the bench gives it.
+    GatewayProfiles = "gateway.profiles",
+    /// A gateway whose local socket the bench reaches, to give orders while it runs.
+    GatewayAdministration = "gateway.administration",
     /// A security module the bench knows of.
     SecurityModule = "security-module",
     /// A security module whose calls can be recorded.
@@ -78,6 +82,8 @@ capabilities! {
     ConsumerTwo = "consumer.two",
     /// A service technician.
     Technician = "technician",
+    /// A time server of our own, and a gateway of our own beside it that can be told to use it.
+    TimeServer = "time-server",
 }
 
 impl fmt::Display for Capability {
@@ -131,10 +137,15 @@ impl Rig {
                 }
             )
         });
+        let local = self.gateway.as_ref().is_some_and(|gateway| {
+            let target = GatewayTarget::Local;
+            matches!(&gateway.actor, GatewayActor::Ours { target: on, .. } if *on == target)
+        });
         let token = self
             .security_module
             .as_ref()
             .and_then(|module| self.resources.get(&module.resource));
+        let softhsm = matches!(token, Some(Resource::SoftHsm(_)));
         let meter = |wanted| self.meters.values().any(|meter| meter.protocol == wanted);
         let simulated = |wanted| {
             let plays = |meter: &Meter| matches!(meter.actor, MeterActor::Simulated { .. });
@@ -170,13 +181,13 @@ impl Rig {
                 Capability::GatewayRestart => ours,
                 // Its stamps mean something only where its clock is set by the bench's.
                 Capability::GatewayReceptions => ours && !remote,
+                Capability::GatewayProfiles => ours,
+                Capability::GatewayAdministration => local,
                 Capability::SecurityModule => token.is_some(),
                 Capability::SecurityModuleTrace => {
                     ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))
                 }
-                Capability::SecurityModuleSwap => {
-                    ours && matches!(token, Some(Resource::SoftHsm(_)))
-                }
+                Capability::SecurityModuleSwap => ours && softhsm,
                 Capability::Emt => !self.emts.is_empty(),
                 Capability::EmtFaults => ours && !self.emts.is_empty(),
                 Capability::Cls => first_name.is_some(),
@@ -196,6 +207,7 @@ impl Rig {
                 Capability::Consumer => first.is_some(),
                 Capability::ConsumerTwo => entitled.clone().any(|meters| Some(meters) != first),
                 Capability::Technician => !self.technicians.is_empty(),
+                Capability::TimeServer => local && softhsm && self.time_server.is_some(),
             })
             .collect()
     }

@@ -16,7 +16,7 @@ use crate::rig::{LockDirSetting, Metering, Rig, RigSection};
 use crate::role::{
     ActorName, BoardNetwork, Cls, ClsActor, ClsSection, Consumer, Emt, Gateway, GatewayActor,
     GatewayActorName, GatewaySection, GatewayTarget, Identity, Meter, MeterActor, MeterActorName,
-    MeterSection, Protocol, SecurityModule, Technician,
+    MeterSection, Protocol, SecurityModule, Technician, TimeServer,
 };
 use crate::sections::{self, Entry, Sections};
 
@@ -185,6 +185,9 @@ impl Resolver {
             clss,
             consumers,
             technicians,
+            time_server: sections.time_server.map(|section| TimeServer {
+                tls_name: section.tls_name,
+            }),
         })
     }
 

@@ -19,7 +19,7 @@ use crate::resolve;
 use crate::resource::{PinSource, PowerDriver, Resource};
 use crate::role::{
     Cls, ClsActor, Consumer, Emt, Gateway, GatewayActor, GatewayTarget, Meter, MeterActor,
-    Protocol, SecurityModule, Technician,
+    Protocol, SecurityModule, Technician, TimeServer,
 };
 
 /// The schema this build reads.
@@ -151,6 +151,8 @@ pub struct Rig {
     pub consumers: BTreeMap<String, Consumer>,
     /// Technicians by name.
     pub technicians: BTreeMap<String, Technician>,
+    /// The time server of our gateway, if it has one.
+    pub time_server: Option<TimeServer>,
 }
 
 /// A part of a rig that parses but that this build cannot drive.
@@ -242,6 +244,9 @@ impl Rig {
                 .keys()
                 .map(|name| (format!("emt.{name}"), simulated.clone())),
         );
+        if self.time_server.is_some() {
+            roles.insert("time-server".to_owned(), simulated.clone());
+        }
         roles.extend(
             self.consumers
                 .keys()

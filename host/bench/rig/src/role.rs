@@ -307,8 +307,15 @@ pub struct Technician {
     pub identity: Option<Identity>,
 }
 
+/// The administrator's time server; with it, our gateway takes its time from there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TimeServer {
+    /// Server name in TLS.
+    pub tls_name: String,
+}
+
 /// The roles as written after `[role.`.
-pub(crate) const ROLES: [&str; 7] = [
+pub(crate) const ROLES: [&str; 8] = [
     "meter",
     "gateway",
     "security-module",
@@ -316,6 +323,7 @@ pub(crate) const ROLES: [&str; 7] = [
     "cls",
     "consumer",
     "technician",
+    "time-server",
 ];
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -501,4 +509,16 @@ pub(crate) struct TechnicianSection {
     pub(crate) actor: SimulatedOnly,
     /// What it presents; made for the run when not given.
     pub(crate) identity: Option<Identity>,
+}
+
+/// `[role.time-server]`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct TimeServerSection {
+    /// Who plays it.
+    #[serde(default)]
+    #[expect(dead_code, reason = "one value so far; written out in rig files")]
+    pub(crate) actor: SimulatedOnly,
+    /// Server name in TLS.
+    pub(crate) tls_name: String,
 }

@@ -13,7 +13,7 @@ use crate::resource;
 use crate::rig::{Clock, Metering, RIG_SCHEMA, RigSection};
 use crate::role::{
     ClsSection, ConsumerSection, EmtSection, GatewaySection, MeterSection, SecurityModuleSection,
-    TechnicianSection,
+    TechnicianSection, TimeServerSection,
 };
 
 /// Any resource; one alternative for each kind.
@@ -62,6 +62,7 @@ struct Roles {
     consumer: BTreeMap<String, ConsumerSection>,
     #[schemars(default)]
     technician: BTreeMap<String, TechnicianSection>,
+    time_server: Option<TimeServerSection>,
 }
 
 /// The files that have a schema.

@@ -18,7 +18,7 @@ use crate::resource::{
 use crate::rig::{Clock, ClockReference, Metering, RIG_SCHEMA, RigSection};
 use crate::role::{
     ClsSection, ConsumerSection, EmtSection, GatewaySection, MeterSection, ROLES,
-    SecurityModuleSection, TechnicianSection,
+    SecurityModuleSection, TechnicianSection, TimeServerSection,
 };
 
 /// A section that could be read, and where its name stands.
@@ -44,6 +44,7 @@ pub(crate) struct Sections {
     pub(crate) clss: Entries<ClsSection>,
     pub(crate) consumers: Entries<ConsumerSection>,
     pub(crate) technicians: Entries<TechnicianSection>,
+    pub(crate) time_server: Option<TimeServerSection>,
     /// Names of all meters and EMTs of the file, readable or not: a broken one is not also missing.
     pub(crate) meter_names: Vec<String>,
     pub(crate) emt_names: Vec<String>,
@@ -256,6 +257,9 @@ fn read_roles(reader: &mut Reader, value: Value<'_>, sections: &mut Sections) {
             "technician" => {
                 let entries = reader.named(value, "role.technician");
                 sections.technicians = read_entries(reader, entries, "role.technician");
+            }
+            "time-server" => {
+                sections.time_server = reader.read(value, "[role.time-server]");
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use smgw_peers::net::{
 use smgw_units::{DeviceId, Obis, UtcNanos};
 
 use super::{Bench, within};
-use crate::values::{Receptions, ValueList, ValueLists};
+use crate::values::{DerivedLists, Receptions, ValueList, ValueLists};
 
 /// What an unauthenticated look at a port showed.
 pub struct PlainLook {
@@ -136,6 +136,17 @@ impl Bench {
         Ok(format!(
             "/smgw/con/v1/exp/originalValueLists/{meter}?q.totime={until}"
         ))
+    }
+
+    /// What an evaluation derived since the start of the run.
+    pub fn derived_lists(
+        &self,
+        ctx: &mut Ctx,
+        meter: DeviceId,
+        evaluation: &str,
+    ) -> Result<DerivedLists, Stop> {
+        let path = format!("/smgw/con/v1/exp/derivedValueLists/{evaluation}");
+        self.han_json(ctx, self.parties.consumer_of(meter)?, &path)
     }
 
     /// One value list since the start of the run.

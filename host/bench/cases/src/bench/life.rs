@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bench_engine::{Ctx, Deadline, Stop, StopExt};
 use hsm_pkcs11::spy::Trace;
 
-use super::Bench;
+use super::{Bench, TimeSettings};
 use crate::gateway::{
     Gateway, GatewayConfig, Launch, LinkConfig, Listening, ModulePlace, StartError, write_private,
 };
@@ -124,6 +124,21 @@ impl Bench {
         ctx.check()?;
         self.gateway.process.stop();
         self.restart_own()
+    }
+
+    /// Restarts the gateway with its time from the time server and a store of its own.
+    pub fn restart_gateway_timed(&mut self, ctx: &Ctx, settings: TimeSettings) -> Result<(), Stop> {
+        ctx.check()?;
+        let mut config = self.gateway.config.clone();
+        config.time = Some(self.time_config(settings)?);
+        config.store.path = format!("{}.sqlite", ctx.case()).into();
+        self.gateway.process.stop();
+        let deadline = Deadline::after(self.start_budget());
+        self.listening = self
+            .gateway
+            .start_with(&config, &self.gateway.launch, deadline)
+            .or_rig("starting the gateway with a time server")?;
+        Ok(())
     }
 
     /// Restarts the gateway with the call tracer between it and its PKCS#11 library; gives the trace's file.

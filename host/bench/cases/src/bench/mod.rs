@@ -5,6 +5,7 @@ mod boards;
 mod cls;
 mod han;
 mod life;
+mod time;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,15 +19,19 @@ use bench_timing::{
 };
 use hsm_tls::TlsProfile;
 use rustls::pki_types::CertificateDer;
-use smgw_peers::net::{ActiveEmt, ClientTls, Deadline, Emt, EmtMode, Failure, Party, Session, Tap};
+use smgw_peers::net::{
+    ActiveEmt, ClientTls, Deadline, Emt, EmtMode, Failure, Party, Session, Tap, TimeMode,
+};
 use smgw_units::{DeviceId, UtcNanos};
 
 pub use self::boards::BoardNetwork;
 pub use self::han::PlainLook;
 pub use self::life::{GatewayRig, ModuleFault};
+pub use self::time::{SecondGateway, Seen, TimeSettings, TimeSource};
 use crate::boards::RunningBoard;
 use crate::gateway::Listening;
 use crate::meters::Meters;
+use crate::profiles::Ordered;
 use crate::runtime_dir::RuntimeDir;
 
 /// What the stamp uncertainty allows for a thread being pre-empted between a stamp and its byte.
@@ -98,6 +103,8 @@ pub struct Names {
 
 /// The live rig.
 pub struct Bench {
+    /// What the gateway was ordered to do.
+    pub ordered: Ordered,
     /// Everybody with a certificate.
     pub parties: Parties,
     /// Names of the proxy profiles.
@@ -112,6 +119,8 @@ pub struct Bench {
     pub gateway_certificate: CertificateDer<'static>,
     /// The meters.
     pub meters: Meters,
+    /// Who tells gateways the time, on rigs that have a time server.
+    pub(crate) time: Option<TimeSource>,
     /// Boards that play controllable systems; they end before what they are connected to.
     pub boards: Vec<RunningBoard>,
     /// Who commands them, on rigs that have some.
@@ -158,6 +167,9 @@ impl Environment for Bench {
     fn settle(&mut self) -> Result<(), Stop> {
         self.meters.settle();
         self.emt.set_mode(EmtMode::Echo);
+        if let Some(time) = &self.time {
+            time.server.set_mode(TimeMode::default());
+        }
         // A case that ended early may have left the gateway stopped or traced.
         if self.gateway.process.listening().is_none() && self.gateway.process.trouble().is_none() {
             self.restart_own()?;
