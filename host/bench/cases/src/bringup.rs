@@ -24,8 +24,8 @@ use smgw_peers::net::{ActiveEmt, BlackholePort, Emt, Party, RefusingPort, Server
 use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, TimeSource, User};
 use crate::boards::{self, Planned, RunningBoard};
 use crate::gateway::{
-    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, LocalConfig, MeteringConfig,
-    ModuleConfig, ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
+    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeteringConfig, ModuleConfig,
+    ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
 };
 use crate::host::{Emulated, Host, Local, Ssh};
 use crate::meters::Meters;
@@ -175,12 +175,6 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
         profiles: Some(StoreConfig {
             path: files.text("profiles.toml", &ordered.document(None, ""))?,
         }),
-        local: rig
-            .capabilities()
-            .contains(&Capability::GatewayAdministration)
-            .then(|| LocalConfig {
-                socket: LOCAL_SOCKET.into(),
-            }),
         metering: MeteringConfig {
             registration_period: format!("{}ms", rig.metering.registration_period.0.as_millis()),
         },
@@ -294,8 +288,6 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
     })
 }
 
-/// The gateway's local socket, in the run's directory.
-pub(crate) const LOCAL_SOCKET: &str = "smgw.sock";
 const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 

@@ -38,9 +38,6 @@ pub struct GatewayConfig {
     /// The set of profiles it is delivered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profiles: Option<StoreConfig>,
-    /// Its local socket, where the bench can reach it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local: Option<LocalConfig>,
     /// The registration grid.
     pub metering: MeteringConfig,
     /// The meters.
@@ -145,14 +142,6 @@ pub struct LinkConfig {
     pub address: SocketAddr,
     /// File of the shared secret.
     pub secret_file: PathBuf,
-}
-
-/// `[local]`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct LocalConfig {
-    /// Unix socket.
-    pub socket: PathBuf,
 }
 
 /// `[store]` and `[profiles]`.

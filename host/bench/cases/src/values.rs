@@ -49,7 +49,7 @@ pub struct Entry {
     pub status: String,
     /// Reason of a gap.
     pub gap: Option<String>,
-    /// Inner signature in hex, DER or plain as the module makes it; none for a gap.
+    /// Inner signature, plain `r || s` in hex; none for a gap.
     pub signature: Option<String>,
 }
 

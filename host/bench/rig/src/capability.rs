@@ -54,8 +54,6 @@ capabilities! {
     GatewayReceptions = "gateway.receptions",
     /// A gateway that works by a set of profiles the bench gives it.
     GatewayProfiles = "gateway.profiles",
-    /// A gateway whose local socket the bench reaches, to give orders while it runs.
-    GatewayAdministration = "gateway.administration",
     /// A security module the bench knows of.
     SecurityModule = "security-module",
     /// A security module whose calls can be recorded.
@@ -182,7 +180,6 @@ impl Rig {
                 // Its stamps mean something only where its clock is set by the bench's.
                 Capability::GatewayReceptions => ours && !remote,
                 Capability::GatewayProfiles => ours,
-                Capability::GatewayAdministration => local,
                 Capability::SecurityModule => token.is_some(),
                 Capability::SecurityModuleTrace => {
                     ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))
