@@ -84,6 +84,15 @@ pub enum InvalidReason {
     Deviation,
 }
 
+impl core::fmt::Display for InvalidReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooUncertain => "no answer for so long that it may be off by more than the limit",
+            Self::Deviation => "it was off by more than the limit",
+        })
+    }
+}
+
 /// What the clock tells of itself. All but [`Self::Slewed`] concern calibration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClockEvent {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use hsm_api::Hash;
+use hsm_tls::TlsConfigError;
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
+use smgw_core::log::{Event, EventKind};
 use smgw_core::profile::{
     MeterProfile, ProfileSet, Refused, Schedule, UserRole, Validity, Version,
 };
@@ -22,8 +25,9 @@ use crate::active::{Active, Current};
 use crate::cls::Proxy;
 use crate::config::{Cls, Config, Profile, Role, User};
 use crate::defects::Defects;
+use crate::journal::Journal;
 use crate::measuring::{Order, Window};
-use crate::store::{ProfileKind, ProfileVersion, Store, StoreError};
+use crate::store::{ProfileKind, ProfileVersion, StoreError};
 use crate::tls::TlsFactory;
 
 /// Why an order is not carried out; everything stays as it was.
@@ -56,7 +60,7 @@ struct Base {
 pub struct Administration {
     base: Base,
     schedule: Schedule,
-    store: Store,
+    journal: Journal,
     current: watch::Sender<Arc<Active>>,
     measuring: mpsc::Sender<Order>,
 }
@@ -70,7 +74,7 @@ impl Administration {
         config: &Config,
         tls: Option<TlsFactory>,
         defects: Defects,
-        store: Store,
+        journal: Journal,
         measuring: mpsc::Sender<Order>,
         now: UtcNanos,
     ) -> Result<(Self, Current), OrderError> {
@@ -81,8 +85,10 @@ impl Administration {
             tls,
             defects,
         };
-        let kept = store.profiles()?.into_iter();
-        let versions = kept.filter(|kept| kept.kind == kind()).filter_map(|kept| {
+        let mut kept = journal.with_store(|store| store.profiles())?;
+        kept.retain(|kept| kept.kind == kind());
+        let newest = kept.iter().map(|kept| kept.version).max();
+        let versions = kept.into_iter().filter_map(|kept| {
             // A set that this build can no longer read was taken by another one: it must not stop the gateway.
             let set = match toml::from_str(&kept.document) {
                 Ok(set) => Arc::new(set),
@@ -97,13 +103,13 @@ impl Administration {
                 set,
             })
         });
-        let schedule = Schedule::restore(versions, now);
+        let schedule = Schedule::restore(versions, newest.unwrap_or_default(), now);
         let active = base.activate(schedule.active())?;
         let (current, watching) = watch::channel(Arc::new(active));
         let administration = Self {
             base,
             schedule,
-            store,
+            journal,
             current,
             measuring,
         };
@@ -111,11 +117,21 @@ impl Administration {
         Ok((administration, watching))
     }
 
-    /// Takes a set of profiles as a whole, or refuses it as a whole.
+    /// Takes a set of profiles as a whole, or refuses it as a whole; either stands in the log books.
     ///
     /// # Errors
     /// [`OrderError`]; then everything is as it was.
     pub fn submit(&mut self, document: &str, now: UtcNanos) -> Result<Version, OrderError> {
+        let taken = self.take(document, now);
+        if let Err(error) = &taken {
+            info!(%error, "set of profiles refused");
+            let event = Event::new(EventKind::ProfileRefused).with(NAME);
+            self.journal.note(event.with(error));
+        }
+        taken
+    }
+
+    fn take(&mut self, document: &str, now: UtcNanos) -> Result<Version, OrderError> {
         if document.len() > LONGEST_DOCUMENT {
             let what = format!("the document is longer than {LONGEST_DOCUMENT} bytes");
             return Err(OrderError::Document(what));
@@ -125,14 +141,16 @@ impl Administration {
         let version = self.schedule.propose(set, now)?;
         // Certificates, names and TLS too: what is taken can become active.
         self.base.activate(Some(&version))?;
-        self.store.add_profiles(&[ProfileVersion {
+        let kept = ProfileVersion {
             kind: kind(),
             name: NAME.parse().map_err(|_| Refused::new("no name"))?,
             version: version.number,
             active_from: version.active_from,
             document: document.into(),
             hash: Hash::Sha256.digest(document.as_bytes()),
-        }])?;
+        };
+        self.journal
+            .with_store(|store| store.add_profiles(&[kept]))?;
         self.schedule.take(version.clone());
         info!(number = version.number, active_from = %version.active_from, "set of profiles taken");
         self.handle_time(now);
@@ -140,17 +158,20 @@ impl Administration {
         Ok(version)
     }
 
-    /// Makes active what is due.
+    /// Makes active what is due; the log books have it before it takes effect.
     pub fn handle_time(&mut self, now: UtcNanos) {
         while let Some(version) = self.schedule.handle_time(now) {
+            let number = version.number;
+            let event = Event::new(EventKind::ProfileActivated).with(NAME);
+            if let Err(error) = self.journal.note_durably(event.with(number)) {
+                error!(number, %error, "the activation waits for its place in the log books");
+            }
             match self.base.activate(Some(&version)) {
                 Ok(active) => {
-                    info!(number = version.number, "set of profiles active");
+                    info!(number, "set of profiles active");
                     self.current.send_replace(Arc::new(active));
                 }
-                Err(error) => {
-                    error!(number = version.number, %error, "set of profiles cannot become active")
-                }
+                Err(error) => error!(number, %error, "set of profiles cannot become active"),
             }
         }
     }
@@ -233,14 +254,13 @@ impl Base {
         for partner in &set.partners {
             leaf(&format!("partner {}", partner.name), &partner.certificate)?;
         }
-        let (han, proxy) = match &self.tls {
-            None => (None, None),
-            Some(tls) => self.secured(tls, &users, profiles).map_err(|error| {
-                Refused::new(format!(
-                    "TLS cannot be set up with these certificates: {error}"
-                ))
-            })?,
-        };
+        let tls = self.tls.as_ref();
+        let servers = tls.map(|tls| self.servers(tls, &users, profiles));
+        let servers = servers.transpose().map_err(|error| {
+            let what = format!("TLS cannot be set up with these certificates: {error}");
+            Refused::new(what)
+        })?;
+        let (han, proxy) = servers.unzip();
         Ok(Active {
             version: version.map_or(0, |version| version.number),
             set: set.clone(),
@@ -250,14 +270,13 @@ impl Base {
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "the two servers of a set")]
-    fn secured(
+    /// TLS towards the home area network, and the proxy.
+    fn servers(
         &self,
         tls: &TlsFactory,
         users: &[User],
         profiles: Vec<Profile>,
-    ) -> Result<(Option<Arc<rustls::ServerConfig>>, Option<Arc<Proxy>>), hsm_tls::TlsConfigError>
-    {
+    ) -> Result<(Arc<ServerConfig>, Arc<Proxy>), TlsConfigError> {
         let users = users.iter().map(|user| user.certificate.clone()).collect();
         let systems = profiles
             .iter()
@@ -269,11 +288,11 @@ impl Base {
         });
         let proxy = Proxy {
             tls: tls.cls(systems)?,
-            profiles: profiles.collect::<Result<_, hsm_tls::TlsConfigError>>()?,
+            profiles: profiles.collect::<Result<_, TlsConfigError>>()?,
             handshake_timeout: self.cls.handshake_timeout,
             defects: self.defects,
         };
-        Ok((Some(tls.han(users)?), Some(Arc::new(proxy))))
+        Ok((tls.han(users)?, Arc::new(proxy)))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -13,7 +14,7 @@ use tokio::net::UnixStream;
 /// Asks the gateway behind `socket`; the status and the text it answers with.
 ///
 /// # Errors
-/// When nobody listens there, or the answer breaks off.
+/// When nobody listens there, or the answer breaks off or takes more than a minute.
 pub fn ask(
     socket: &Path,
     method: Method,
@@ -23,7 +24,7 @@ pub fn ask(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let exchange = async {
         let stream = UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -49,5 +50,9 @@ pub fn ask(
             status,
             String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         ))
-    })
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await? })
 }
+
+/// Longer than the gateway takes for any order.
+const PATIENCE: Duration = Duration::from_secs(60);

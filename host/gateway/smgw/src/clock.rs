@@ -76,6 +76,12 @@ impl Clock {
     }
 }
 
+/// An instant as people write it, ISO 8601 with an offset; `None` for anything else, and beyond 64 bits of nanoseconds.
+pub fn instant(text: &str) -> Option<UtcNanos> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    i64::try_from(instant.as_nanosecond()).ok().map(UtcNanos)
+}
+
 fn system_now() -> UtcNanos {
     let signed = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
     UtcNanos(match SystemTime::now().duration_since(UNIX_EPOCH) {

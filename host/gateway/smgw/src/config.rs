@@ -542,7 +542,7 @@ impl Resolver<'_> {
         }
         let date = |text: &Spanned<String>| {
             let what = "expected a date such as \"2106-12-31T23:59:59Z\"";
-            crate::time::date(text.as_ref()).ok_or_else(|| self.meaning(text, what))
+            crate::clock::instant(text.as_ref()).ok_or_else(|| self.meaning(text, what))
         };
         Ok(Time {
             server: raw.server,

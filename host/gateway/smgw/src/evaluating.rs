@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use smgw_core::profile::{ProfileName, Validity};
+use hsm_api::Hash;
+use smgw_core::log::{Event, EventKind};
+use smgw_core::profile::{EvaluationProfile, ProfileName, Validity};
 use smgw_core::taf::{Effect, Evaluation};
 use smgw_units::UtcNanos;
 use tracing::{error, info, warn};
 
 use crate::defects::Defects;
+use crate::journal::Journal;
 use crate::measuring::Window;
 use crate::store::{Batch, Kept};
 
@@ -65,15 +68,9 @@ impl Evaluations {
                 }
                 let start = window.span.from().unwrap_or(now);
                 let state = self.states.remove(profile.name());
-                let restored = state.map(|state| Evaluation::restore(profile.clone(), &state));
-                let evaluation = match restored {
-                    Some(Ok(evaluation)) => evaluation,
-                    Some(Err(error)) => {
-                        warn!(profile = %profile.name(), %error, "an evaluation begins anew");
-                        Evaluation::new(profile.clone(), start)
-                    }
-                    None => Evaluation::new(profile.clone(), start),
-                };
+                let evaluation = state
+                    .and_then(|state| go_on(profile, &state))
+                    .unwrap_or_else(|| Evaluation::new(profile.clone(), start));
                 self.at_work.push(AtWork {
                     version: window.number,
                     span: window.span,
@@ -84,11 +81,7 @@ impl Evaluations {
     }
 
     /// Whether `profile` is at work already, for this set or for the one before it, which then hands it over.
-    fn continues(
-        &mut self,
-        profile: &smgw_core::profile::EvaluationProfile,
-        window: &Window,
-    ) -> bool {
+    fn continues(&mut self, profile: &EvaluationProfile, window: &Window) -> bool {
         let same = |work: &&mut AtWork| work.evaluation.profile() == profile;
         let Some(work) = self.at_work.iter_mut().find(same) else {
             return false;
@@ -102,7 +95,7 @@ impl Evaluations {
     }
 
     /// Feeds the batch's entries, tells the time, and adds to the batch what follows.
-    pub fn handle(&mut self, batch: &mut Batch, now: UtcNanos) {
+    pub fn handle(&mut self, batch: &mut Batch, now: UtcNanos, journal: &Journal) {
         for work in &mut self.at_work {
             let due = work.evaluation.next_deadline().is_some_and(|at| at <= now);
             let mut fed = false;
@@ -127,9 +120,11 @@ impl Evaluations {
             work.evaluation.handle_time(now);
             let name = work.evaluation.profile().name().clone();
             while let Some(effect) = work.evaluation.poll_effect() {
-                carry_out(&name, effect, batch, self.defects);
+                carry_out(&name, effect, batch, journal, self.defects);
             }
-            batch.states.push((name, work.evaluation.save()));
+            let mut state = owner(work.evaluation.profile());
+            state.extend(work.evaluation.save());
+            batch.states.push((name, state));
         }
         // Grid points at the end of a set are decided within a period of it.
         self.at_work.retain(|work| {
@@ -150,7 +145,33 @@ impl Evaluations {
     }
 }
 
-fn carry_out(profile: &ProfileName, effect: Effect, batch: &mut Batch, defects: Defects) {
+/// An evaluation with the registers it had, unless they are those of another profile that had the same name.
+fn go_on(profile: &EvaluationProfile, state: &[u8]) -> Option<Evaluation> {
+    let name = profile.name();
+    let Some(state) = state.strip_prefix(owner(profile).as_slice()) else {
+        info!(profile = %name, "the profile has changed: its evaluation begins anew");
+        return None;
+    };
+    let restored = Evaluation::restore(profile.clone(), state);
+    restored
+        .inspect_err(|error| warn!(profile = %name, %error, "an evaluation begins anew"))
+        .ok()
+}
+
+/// What stands before a kept state: the hash of the profile it belongs to.
+fn owner(profile: &EvaluationProfile) -> Vec<u8> {
+    // A profile that was read can be written.
+    let written = serde_json::to_vec(profile).unwrap_or_default();
+    Hash::Sha256.digest(&written)
+}
+
+fn carry_out(
+    profile: &ProfileName,
+    effect: Effect,
+    batch: &mut Batch,
+    journal: &Journal,
+    defects: Defects,
+) {
     match effect {
         Effect::Derived(mut line) => {
             defects.falsify_derived(&mut line);
@@ -161,7 +182,15 @@ fn carry_out(profile: &ProfileName, effect: Effect, batch: &mut Batch, defects: 
             batch.deliveries.push(delivery);
         }
         Effect::Expired { before } => batch.expired.push((profile.clone(), before)),
-        Effect::Finding { at, finding } => warn!(%profile, %at, ?finding, "evaluation"),
+        Effect::Finding { at, finding } if finding.is_trouble() => {
+            warn!(%profile, %at, %finding, "evaluation");
+            journal.note(
+                Event::new(EventKind::TariffError)
+                    .with(profile)
+                    .with(finding),
+            );
+        }
+        Effect::Finding { at, finding } => info!(%profile, %at, %finding, "evaluation"),
         // What a display shows and who opens a breaker is told by the registers; neither is wired to this gateway.
         Effect::Display(lines) => info!(%profile, lines = lines.len(), "for the display"),
         Effect::Warning { .. } => warn!(%profile, "the credit is low"),
@@ -178,5 +207,97 @@ impl std::fmt::Debug for Evaluations {
             .iter()
             .map(|work| work.evaluation.profile().name());
         f.debug_list().entries(names).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use smgw_core::profile::ProfileSet;
+    use smgw_core::{CombinedStatus, Content, Entry};
+    use smgw_units::{Decimal, DeviceId, Obis, Unit};
+
+    use super::*;
+    use crate::store::{Options, Store};
+
+    const METER: &str = "1smb0000000001";
+
+    fn window(use_case: &str) -> [Window; 1] {
+        let text = format!(
+            "schema = \"smgw.profiles/1\"\n[[meter]]\nmeter = \"{METER}\"\nregisters = [\"1-0:1.8.0*255\"]\n\
+             [[evaluation]]\nname = \"tariff\"\ninput = [{{ meter = \"{METER}\", obis = \"1-0:1.8.0*255\" }}]\n\
+             [evaluation.use-case.taf-4]\nsteps = [\"1-0:1.8.1*255\", \"1-0:1.8.2*255\"]\n{use_case}"
+        );
+        let set: ProfileSet = toml::from_str(&text).unwrap();
+        [Window {
+            number: 1,
+            span: Validity::default(),
+            set: Arc::new(set),
+        }]
+    }
+
+    fn batch(point: i64, watt_hours: i128) -> Batch {
+        let target = UtcNanos::from_seconds(point * 900);
+        let content = Content::Value {
+            capture: target,
+            value: Decimal::new(watt_hours, 0),
+            unit: Unit::WATT_HOUR,
+        };
+        let meter: DeviceId = METER.parse().unwrap();
+        Batch {
+            entries: vec![Kept {
+                meter,
+                period: 900,
+                entry: Entry {
+                    obis: Obis::IMPORT_TOTAL,
+                    target,
+                    status: CombinedStatus::of_value(0),
+                    content,
+                },
+                signature: Vec::new(),
+            }],
+            ..Batch::default()
+        }
+    }
+
+    /// What the total register says after a value of 110 Wh, by an evaluation that held this state for 100 Wh.
+    fn total_after(states: BTreeMap<ProfileName, Vec<u8>>, windows: &[Window]) -> i128 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+        let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
+        let mut evaluations = Evaluations::new(states, Defects::default());
+        let mut last = batch(2, 110);
+        let now = UtcNanos::from_seconds(1_811);
+        evaluations.arm(windows, UtcNanos::from_seconds(1_000));
+        evaluations.handle(&mut last, now, &journal);
+        journal.finish();
+        thread.join().unwrap();
+        let total = last.derived.iter().rev();
+        let mut total = total.filter(|line| line.entry.obis == Obis::IMPORT_TOTAL);
+        match total.next().map(|line| line.entry.content) {
+            Some(Content::Value { value, .. }) => value.mantissa_at(0).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn registers_belong_to_the_profile_that_made_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+        let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
+        let [cheap, dear] = ["bounds = [\"5\"]\n", "bounds = [\"50\"]\n"].map(window);
+        let mut evaluations = Evaluations::new(BTreeMap::new(), Defects::default());
+        evaluations.arm(&cheap, UtcNanos::from_seconds(1));
+        let mut first = batch(1, 100);
+        evaluations.handle(&mut first, UtcNanos::from_seconds(911), &journal);
+        journal.finish();
+        thread.join().unwrap();
+        let states: BTreeMap<_, _> = first.states.into_iter().collect();
+        assert_eq!(states.len(), 1);
+
+        // Over a restart the same profile goes on; another one of the same name and form begins anew.
+        assert_eq!(total_after(states.clone(), &cheap), 10);
+        assert_eq!(total_after(states, &dear), 0);
     }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hsm_api::traced::Recorder;
-use smgw_core::clock::{ClockEvent, Validity};
+use smgw_core::clock::Validity;
 use smgw_core::log::{Event, EventKind};
 use smgw_core::{Grid, GridError};
 use smgw_units::{DeviceId, UtcNanos};
@@ -39,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::module::{self, ModuleUnusable, Secure};
 use crate::stop::{Reasons, Stop, Stopping};
 use crate::store::{Batch, Options, Store, StoreError};
-use crate::time::{TimeEvent, TimeKeeper};
+use crate::time::TimeKeeper;
 use crate::tls::TlsFactory;
 
 /// Why the gateway did not start, or stopped on its own.
@@ -254,14 +254,13 @@ impl Parts {
                     Some(tls) => Some(tls.time(server.certificate.clone())?),
                     None => None,
                 },
-                events: events_to(metering.journal.clone()),
+                journal: metering.journal.clone(),
                 defects,
             }),
         };
-        let store = Store::open(&config.store, store_options(grid))?;
-        let orders = metering.orders.clone();
+        let (journal, orders) = (metering.journal.clone(), metering.orders.clone());
         let (mut administration, current) =
-            Administration::start(config, tls, defects, store, orders, now)?;
+            Administration::start(config, tls, defects, journal, orders, now)?;
         if let Some(path) = &config.profiles {
             take_first(&mut administration, path, now)?;
         }
@@ -290,6 +289,7 @@ impl Parts {
             desk: Desk {
                 device_id: config.device_id.to_string(),
                 administration: Arc::new(Mutex::new(administration)),
+                journal: metering.journal.clone(),
                 board,
                 clock: clock.clone(),
                 metrics,
@@ -299,32 +299,6 @@ impl Parts {
             current,
         })
     }
-}
-
-/// What happens to the time goes into the log books.
-fn events_to(journal: Journal) -> Box<dyn Fn(&TimeEvent) + Send + Sync> {
-    Box::new(move |event| {
-        crate::time::log(event);
-        let seconds = |by: i64| format!("{:+.3} s", by as f64 / 1e9);
-        journal.note(match event {
-            TimeEvent::Clock(ClockEvent::SetFirst { by } | ClockEvent::Stepped { by }) => {
-                Event::new(EventKind::TimeSet).with(seconds(*by))
-            }
-            TimeEvent::Clock(ClockEvent::BecameValid) => Event::new(EventKind::TimeValid),
-            TimeEvent::Clock(ClockEvent::BecameInvalid(reason)) => {
-                Event::new(EventKind::TimeInvalid).with(format!("{reason:?}"))
-            }
-            TimeEvent::Clock(ClockEvent::JumpIgnored { by }) => {
-                Event::new(EventKind::TimeAnswerRefused).with(format!("off by {}", seconds(*by)))
-            }
-            // What a clock that runs well does all the time.
-            TimeEvent::Clock(ClockEvent::Slewed { .. }) => return,
-            TimeEvent::Ignored(why) => {
-                Event::new(EventKind::TimeAnswerRefused).with(format!("{why:?}"))
-            }
-            TimeEvent::Unreachable(error) => Event::new(EventKind::TimeServiceLost).with(error),
-        });
-    })
 }
 
 /// Takes the set of profiles a gateway is delivered with, unless it has taken sets before.
@@ -487,7 +461,11 @@ impl Metering {
             })
         });
         let ports: Vec<_> = ports.collect::<Result<_, _>>()?;
-        let store = Store::open(&config.store, store_options(grid))?;
+        let options = Options {
+            period: seconds_of(grid),
+            ..Options::default()
+        };
+        let store = Store::open(&config.store, options)?;
         let newest = store.newest_of_all()?;
         let evaluations = Evaluations::new(store.states()?, defects);
         let ids = config.meters.iter().map(|meter| meter.id);
@@ -554,13 +532,6 @@ impl Metering {
         self.journal.note(Event::new(EventKind::GatewayStopped));
         self.journal.finish();
         let _ = self.journaling.join();
-    }
-}
-
-fn store_options(grid: Grid) -> Options {
-    Options {
-        period: seconds_of(grid),
-        ..Options::default()
     }
 }
 

@@ -17,12 +17,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use smgw_core::clock::Validity;
 use tokio::net::{UnixListener, UnixStream};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::administration::{Administration, LONGEST_DOCUMENT, OrderError};
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::journal::Journal;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::stop::Stopping;
@@ -34,6 +36,8 @@ pub struct Desk {
     pub device_id: String,
     /// Carries out orders.
     pub administration: Arc<Mutex<Administration>>,
+    /// Knows whether the store takes what is measured.
+    pub journal: Journal,
     /// What is going on on the lines.
     pub board: Arc<Board>,
     /// The gateway's clock.
@@ -142,7 +146,6 @@ impl Desk {
                 json(StatusCode::CREATED, &taken)
             }
             Err(error) => {
-                info!(%error, "set of profiles refused");
                 let status = match error {
                     OrderError::Document(_) => StatusCode::BAD_REQUEST,
                     OrderError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -182,9 +185,15 @@ impl Desk {
             link: link.as_str(),
             reason: reason.map(smgw_core::GapReason::as_str),
         };
+        let trouble = self.journal.trouble();
         Status {
             device_id: self.device_id.clone(),
-            state: "measuring",
+            state: match &trouble {
+                None => "measuring",
+                Some(_) => "stopped",
+            },
+            trouble,
+            time_valid: self.clock.validity() == Validity::Valid,
             time: now.to_string(),
             started_at: self.board.started_at().to_string(),
             profiles: version,
@@ -204,6 +213,10 @@ impl Desk {
 struct Status {
     device_id: String,
     state: &'static str,
+    /// Why nothing is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+    time_valid: bool,
     time: String,
     started_at: String,
     profiles: u32,

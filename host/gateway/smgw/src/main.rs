@@ -80,10 +80,8 @@ enum LogCommand {
     },
 }
 
-fn time(text: &str) -> Result<UtcNanos, String> {
-    let instant: jiff::Timestamp = text.parse().map_err(|error| format!("{error}"))?;
-    let nanos = i64::try_from(instant.as_nanosecond());
-    nanos.map(UtcNanos).map_err(|_| "out of range".into())
+fn time(text: &str) -> Result<UtcNanos, &'static str> {
+    smgw::clock::instant(text).ok_or("expected an instant such as 2026-11-21T20:00:00Z")
 }
 
 #[derive(Args)]

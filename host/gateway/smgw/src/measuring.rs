@@ -129,13 +129,15 @@ impl Measuring {
     pub fn run(mut self, orders: &Receiver<Order>) {
         let mut machines = Machines::default();
         loop {
-            let wait = machines
-                .next_deadline()
-                .into_iter()
-                .chain(self.evaluations.next_deadline())
-                .min()
-                .map_or(LONGEST_WAIT, |at| self.clock.until(at))
-                .min(LONGEST_WAIT);
+            let due = machines.next_deadline().into_iter();
+            let due = due.chain(self.evaluations.next_deadline()).min();
+            let wait = due.map_or(LONGEST_WAIT, |at| self.clock.until(at));
+            // What is due cannot be decided while the store is behind; asking all the time would not help it.
+            let shortest = match self.keeper.has_room() {
+                true => Duration::ZERO,
+                false => STORE_BEHIND,
+            };
+            let wait = wait.clamp(shortest, LONGEST_WAIT);
             match orders.recv_timeout(wait) {
                 Ok(Order::Line(event)) => {
                     self.handle_time(&mut machines, event.stamp);
@@ -332,7 +334,7 @@ impl Measuring {
             }
         }
         machines.lists.retain(|lists| !lists.meter.is_finished());
-        self.evaluations.handle(&mut batch, now);
+        self.evaluations.handle(&mut batch, now, &self.journal);
         if batch != Batch::default() {
             self.keeper.keep(batch);
         }
@@ -367,3 +369,5 @@ fn log(meter: DeviceId, entry: &Entry) {
 
 /// So that a clock that was stepped is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks whether the store takes more.
+const STORE_BEHIND: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hsm_api::traced::Recorder;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -75,25 +75,19 @@ impl Metrics {
                 .set((link == Link::Ok).into());
         }
         registry.register("meter_up", "1 while telegrams of the meter come", up);
-        let (done, failed) = (
-            Family::<Operation, Gauge>::default(),
-            Family::<Operation, Gauge>::default(),
-        );
-        for (_, operation, tally) in self
-            .module
-            .iter()
-            .flat_map(|trace| trace.summary().into_rows())
-        {
+        let done = Family::<Operation, Counter>::default();
+        let failed = Family::<Operation, Counter>::default();
+        let module = self.module.iter();
+        for (_, operation, tally) in module.flat_map(|trace| trace.summary().into_rows()) {
             let label = Operation {
                 operation: operation.to_string(),
             };
-            let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-            done.get_or_create(&label).set(number(tally.count));
-            failed.get_or_create(&label).set(number(tally.failed));
+            done.get_or_create(&label).inc_by(tally.count);
+            failed.get_or_create(&label).inc_by(tally.failed);
         }
         registry.register(
             "module_operations",
-            "Operations of the security module so far",
+            "Operations of the security module",
             done,
         );
         registry.register(

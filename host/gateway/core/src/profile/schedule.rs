@@ -30,9 +30,17 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule that a gateway left behind: all versions it kept, in any order.
-    pub fn restore(versions: impl IntoIterator<Item = Version>, now: UtcNanos) -> Self {
-        let mut schedule = Self::default();
+    /// The schedule that a gateway left behind: all versions it kept, in any order, and the newest number it gave,
+    /// which may be of a version that can no longer be read.
+    pub fn restore(
+        versions: impl IntoIterator<Item = Version>,
+        newest: u32,
+        now: UtcNanos,
+    ) -> Self {
+        let mut schedule = Self {
+            newest,
+            ..Self::default()
+        };
         let mut versions: Vec<_> = versions.into_iter().collect();
         versions.sort_by_key(|version| version.number);
         for version in versions {
@@ -177,12 +185,13 @@ mod tests {
             .chain(schedule.waiting())
             .cloned()
             .collect();
-        let restored = Schedule::restore(kept.clone(), at(1_000));
+        let restored = Schedule::restore(kept.clone(), 3, at(1_000));
         assert_eq!(restored.active().map(|version| version.number), Some(3));
         assert_eq!(restored.next_deadline(), Some(at(1_800)));
-        let later = Schedule::restore(kept, at(1_800));
+        let later = Schedule::restore(kept, 5, at(1_800));
         assert_eq!(later.active().map(|version| version.number), Some(1));
         let next = later.propose(set("").unwrap(), at(1_801)).unwrap();
-        assert_eq!((next.number, next.active_from), (4, at(1_801)));
+        // 4 and 5 were given to versions that cannot be read any more.
+        assert_eq!((next.number, next.active_from), (6, at(1_801)));
     }
 }

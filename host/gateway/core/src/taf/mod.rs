@@ -38,14 +38,11 @@ mod taf03;
 mod taf04;
 mod taf05;
 mod taf06;
-mod taf07;
 mod taf08;
 mod taf09;
 mod taf10;
 mod taf11;
 mod taf12;
-mod taf13;
-mod taf14;
 mod tariff;
 
 /// A line of a derived list, or of a register that an evaluation keeps: `entry.obis` names register and tariff step,
@@ -187,6 +184,47 @@ pub enum Finding {
     SwitchedOn,
 }
 
+impl Finding {
+    /// Whether the registers are not what somebody who only sees the meter would expect.
+    pub fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::Decreased { .. } | Self::UnitChanged | Self::Overflow
+        )
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decreased { meter, obis } => {
+                write!(f, "register {obis} of meter {meter} decreased")
+            }
+            Self::RolledOver { meter, obis } => {
+                write!(f, "register {obis} of meter {meter} rolled over")
+            }
+            Self::UnitChanged => f.write_str("the unit of the values changed"),
+            Self::Overflow => f.write_str("a value is too large to be counted"),
+            Self::StepBegun { event, effective } => {
+                write!(f, "event {event}: its step holds from {effective} on")
+            }
+            Self::NotConcerned(trigger) => write!(f, "not concerned by {trigger:?}"),
+            Self::Requested(recipient) => write!(f, "values asked for by {recipient}"),
+            Self::RequestRefused(recipient) => {
+                write!(f, "{recipient} asked for values and may not have them")
+            }
+            Self::Controlled { action, effective } => {
+                write!(f, "action {action}, read at {effective}")
+            }
+            Self::Credited(amount) => write!(f, "{amount} paid for"),
+            Self::CreditLow => f.write_str("the credit is low"),
+            Self::CreditUsedUp => f.write_str("the credit is used up"),
+            Self::SwitchedOff => f.write_str("switched off"),
+            Self::SwitchedOn => f.write_str("switched on"),
+        }
+    }
+}
+
 /// A saved state that cannot be gone on from.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum StateError {
@@ -221,14 +259,13 @@ impl Evaluation {
             }
             UseCase::Taf5(tariff) => Box::new(taf05::EventVariable::new(tariff, &profile, start)),
             UseCase::Taf6(tariff) => Box::new(taf06::OnDemand::new(tariff, &profile)),
-            UseCase::Taf7 {} => Box::new(taf07::LoadProfile::default()),
+            UseCase::Taf7 {} | UseCase::Taf14 {} => Box::new(series::Series::default()),
             UseCase::Taf8(tariff) => Box::new(taf08::Extremes::new(tariff, &profile, start)),
             UseCase::Taf9 {} => Box::new(taf09::FeedIn::default()),
             UseCase::Taf10(tariff) => Box::new(taf10::GridState::new(tariff)),
             UseCase::Taf11 {} => Box::new(taf11::Control::default()),
             UseCase::Taf12(tariff) => Box::new(taf12::Prepaid::new(tariff, &profile, start)),
-            UseCase::Taf13 {} => Box::new(taf13::Display::default()),
-            UseCase::Taf14 {} => Box::new(taf14::HighFrequency::default()),
+            UseCase::Taf13 {} => Box::new(series::Series::displayed()),
         };
         Self {
             join: Join::new(profile.inputs().len(), start),

@@ -14,6 +14,7 @@ use super::routes::Answer;
 use super::view::View;
 use crate::config::{Role, User};
 use crate::defects::{Defect, Defects};
+use crate::lmn::hex;
 use crate::store::LogSelection;
 
 /// The log this user may read.
@@ -144,10 +145,6 @@ impl LogEntry {
             hash: hex(&record.hash),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// In one answer.

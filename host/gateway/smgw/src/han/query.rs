@@ -2,9 +2,9 @@
 //! Query filters of value lists (detail specifications table 6.5): `q.obis`, `q.fromtime`
 //! (inclusive), `q.totime` (exclusive), `q.count`; `q.period` is ours (seconds, for lists beside the usual grid).
 
-use jiff::Timestamp;
-use smgw_units::{Obis, UtcNanos};
+use smgw_units::Obis;
 
+use crate::clock;
 use crate::store::Selection;
 
 /// Filters as asked for; each at most once.
@@ -49,8 +49,16 @@ impl Query {
                     .period
                     .replace(value.parse().map_err(|_| QueryError)?)
                     .is_some(),
-                "q.fromtime" => query.selection.from.replace(time(&value)?).is_some(),
-                "q.totime" => query.selection.to.replace(time(&value)?).is_some(),
+                "q.fromtime" => query
+                    .selection
+                    .from
+                    .replace(clock::instant(&value).ok_or(QueryError)?)
+                    .is_some(),
+                "q.totime" => query
+                    .selection
+                    .to
+                    .replace(clock::instant(&value).ok_or(QueryError)?)
+                    .is_some(),
                 "q.count" => query
                     .selection
                     .count
@@ -64,14 +72,6 @@ impl Query {
         }
         Ok(query)
     }
-}
-
-/// ISO 8601 with an offset.
-fn time(text: &str) -> Result<UtcNanos, QueryError> {
-    let instant: Timestamp = text.parse().map_err(|_| QueryError)?;
-    i64::try_from(instant.as_nanosecond())
-        .map(UtcNanos)
-        .map_err(|_| QueryError)
 }
 
 /// RFC 3986; a plus sign stays a plus sign, as time offsets need it.

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use smgw_core::clock::{ClockEvent, ClockSettings, Discipline, TimeSample, Validity};
+use smgw_core::log::{Event, EventKind};
 use smgw_ntp::{Answer, ClientRules, Ignored, Leap, ServerState};
-use smgw_units::UtcNanos;
 use tokio::net::UdpSocket;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Time;
 use crate::defects::{Defect, Defects};
+use crate::journal::Journal;
 use crate::stop::Stopping;
 
 /// What happens to the gateway's time, for the log books.
@@ -70,8 +71,8 @@ pub struct TimeKeeper {
     pub server: Time,
     /// TLS towards the time server; `None` only with the seeded defect that runs without a module.
     pub tls: Option<Arc<ClientConfig>>,
-    /// Told of everything that happens to the time; must not block.
-    pub events: Box<dyn Fn(&TimeEvent) + Send + Sync>,
+    /// Takes down what happens to the time.
+    pub journal: Journal,
     /// What this gateway does wrong on purpose.
     pub defects: Defects,
 }
@@ -147,7 +148,7 @@ impl Shared {
         if let Some(mut discipline) = clock.discipline() {
             discipline.handle_failure(clock.monotonic());
         }
-        (self.keeper.events)(&event);
+        self.note(&event);
         self.tell();
     }
 
@@ -155,7 +156,14 @@ impl Shared {
     fn tell(&self) {
         let next = || self.keeper.clock.discipline()?.poll_event();
         while let Some((_, event)) = next() {
-            (self.keeper.events)(&TimeEvent::Clock(event));
+            self.note(&TimeEvent::Clock(event));
+        }
+    }
+
+    fn note(&self, event: &TimeEvent) {
+        log(event);
+        if let Some(event) = log_book_event(event) {
+            self.keeper.journal.note(event);
         }
     }
 
@@ -193,8 +201,28 @@ impl Shared {
     }
 }
 
+/// What the log books are told; nothing of what a clock that runs well does all the time.
+fn log_book_event(event: &TimeEvent) -> Option<Event> {
+    let seconds = |by: i64| format!("{:+.3} s", by as f64 / 1e9);
+    Some(match event {
+        TimeEvent::Clock(ClockEvent::Slewed { .. }) => return None,
+        TimeEvent::Clock(ClockEvent::SetFirst { by } | ClockEvent::Stepped { by }) => {
+            Event::new(EventKind::TimeSet).with(seconds(*by))
+        }
+        TimeEvent::Clock(ClockEvent::BecameValid) => Event::new(EventKind::TimeValid),
+        TimeEvent::Clock(ClockEvent::BecameInvalid(reason)) => {
+            Event::new(EventKind::TimeInvalid).with(reason)
+        }
+        TimeEvent::Clock(ClockEvent::JumpIgnored { by }) => {
+            Event::new(EventKind::TimeAnswerRefused).with(format!("off by {}", seconds(*by)))
+        }
+        TimeEvent::Ignored(reason) => Event::new(EventKind::TimeAnswerRefused).with(reason),
+        TimeEvent::Unreachable(error) => Event::new(EventKind::TimeServiceLost).with(error),
+    })
+}
+
 /// Writes an event to the gateway's log.
-pub fn log(event: &TimeEvent) {
+fn log(event: &TimeEvent) {
     match event {
         TimeEvent::Clock(ClockEvent::Slewed { by }) => info!(by, "clock is being corrected"),
         TimeEvent::Clock(ClockEvent::SetFirst { by }) => {
@@ -205,7 +233,7 @@ pub fn log(event: &TimeEvent) {
         }
         TimeEvent::Clock(ClockEvent::BecameValid) => info!(calibration = true, "time is valid"),
         TimeEvent::Clock(ClockEvent::BecameInvalid(reason)) => {
-            error!(calibration = true, ?reason, "time is invalid");
+            error!(calibration = true, %reason, "time is invalid");
         }
         TimeEvent::Clock(ClockEvent::JumpIgnored { by }) => {
             warn!(calibration = true, by, "answer ignored, it is too far off");
@@ -231,9 +259,3 @@ fn rules(time: &Time, defects: Defects) -> ClientRules {
 /// RFC 5905: what a clock that was never set is off by, 16 s.
 const UNKNOWN_DISPERSION: Duration = Duration::from_secs(16);
 const TICK: Duration = Duration::from_secs(1);
-
-/// A date given in a configuration.
-pub(crate) fn date(text: &str) -> Option<UtcNanos> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    i64::try_from(instant.as_nanosecond()).ok().map(UtcNanos)
-}
