@@ -50,6 +50,8 @@ capabilities! {
     Gateway = "gateway",
     /// A gateway the bench may stop, kill and start.
     GatewayRestart = "gateway.restart",
+    /// A gateway of our own that knows after a restart what it knew before.
+    GatewayStore = "gateway.store",
     /// A gateway that tells when it received each telegram (our own HAN resource).
     GatewayReceptions = "gateway.receptions",
     /// A gateway that works by a set of profiles the bench gives it.
@@ -177,6 +179,8 @@ impl Rig {
                     .any(|m| matches!(m.actor, MeterActor::Profile { .. })),
                 Capability::Gateway => self.gateway.is_some(),
                 Capability::GatewayRestart => ours,
+                // The emulated board has nothing but RAM.
+                Capability::GatewayStore => ours && (local || remote),
                 // Its stamps mean something only where its clock is set by the bench's.
                 Capability::GatewayReceptions => ours && !remote,
                 Capability::GatewayProfiles => ours,

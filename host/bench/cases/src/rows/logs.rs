@@ -138,6 +138,7 @@ pub const LOG_03: Case<Bench> = Case {
     needs: &[
         Capability::Gateway,
         Capability::GatewayRestart,
+        Capability::GatewayStore,
         Capability::Consumer,
     ],
     budget: Duration::from_secs(120),

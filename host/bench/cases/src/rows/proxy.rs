@@ -388,7 +388,8 @@ pub const PRX_11: Case<Bench> = Case {
             write_len: 16_384,
             half_close: false,
         };
-        let report = channel.transfer(&plan, within(ctx, Duration::from_secs(120)));
+        let patience = Duration::from_secs(120).mul_f64(bench.multiplier);
+        let report = channel.transfer(&plan, within(ctx, patience));
         ctx.check()?;
         ctx.expect(
             report.is_transparent() && report.received == TOTAL,
