@@ -9,7 +9,7 @@ use crate::setup::{self, Installing};
 use crate::{Failure, cargo, firmware, target, workspace};
 
 /// The programs a rehearsal runs; the gateway with its seeded defects, so that `--defect` works.
-pub(crate) const BUILD: [&str; 9] = [
+const BUILD: [&str; 9] = [
     "build",
     "-p",
     "smgw",

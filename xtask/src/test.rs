@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test`: set up, build the programs, the protocol crates for a microcontroller, the firmware of all
-//! boards and the gateway's board, run all tests, and check the rules of the house.
+//! `cargo xtask test`: set up, build the protocol crates for a microcontroller, the firmware of all boards and the
+//! gateway's board, build and run all tests with the programs they start, and check the rules of the house.
 //!
 //! A test that cannot run where it is prints one line `SKIPPED: reason` and returns. Such lines are collected from the
 //! output of passing tests and shown at the end, so that nothing is left out in silence.
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::setup::{self, Installing};
-use crate::{Failure, cargo, check, embedded, firmware, rehearse, sizes, target, workspace};
+use crate::{Failure, cargo, check, embedded, firmware, sizes, target, workspace};
 
 /// Runs everything continuous integration checks.
 pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
@@ -24,7 +24,6 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
     firmware::build_defects(&root, None, installing)?;
     sizes::compare(&root, &images)?;
     target::build(&root, installing)?;
-    cargo::run(&root, &rehearse::BUILD)?;
     let mut outcome = Outcome::default();
     let applications = firmware::applications(&root)?;
     let mut on_host = vec!["test", "--no-fail-fast"];
