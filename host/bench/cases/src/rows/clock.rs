@@ -229,7 +229,7 @@ pub const TIM_05: Case<Bench> = Case {
     budget: Duration::from_secs(240),
     steps: &[
         "a second gateway has the time",
-        "answers with leap indicator 3, version 3, mode 3 and mode 5, kiss-o'-death, cut and with octets behind: its clock does not move",
+        "answers with leap indicator 3, version 3, modes 5 and 3, a kiss-o'-death, and octets behind: its clock does not move",
     ],
     run: |ctx, bench| {
         unmoved_by(
