@@ -43,6 +43,7 @@ mod parameter;
 mod profile;
 mod quirks;
 mod reading;
+pub mod register_tree;
 pub mod server;
 mod session;
 mod status;

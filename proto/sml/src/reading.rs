@@ -22,7 +22,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    fn of(entry: &ListEntry<'_>, list_time: Option<Time>) -> Option<Self> {
+    /// The register of one entry, if it is numeric; `list_time` counts when the entry has none of its own.
+    pub fn of(entry: &ListEntry<'_>, list_time: Option<Time>) -> Option<Self> {
         let mantissa = entry.value.as_ref()?.integer()?;
         Some(Self {
             obis: Obis(entry.name.try_into().ok()?),

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use hsm_api::{Pin, PinSource};
+use hsm_api::{KeyId, Pin, PinSource};
 use hsm_open::Place;
 #[cfg(feature = "pkcs11")]
 use hsm_open::TokenSelector;
+use hsm_tls::Identity;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use smgw_core::{Grid, Tolerance};
@@ -25,8 +26,8 @@ use toml::Spanned;
 mod raw;
 
 use raw::{
-    Hex, Raw, RawCls, RawHan, RawMeter, RawModuleKind, RawProtocol, RawRole, RawSecurityModule,
-    RawTime, Text,
+    Hex, Raw, RawCls, RawHan, RawLmn, RawMeter, RawModuleKind, RawProtocol, RawRole,
+    RawSecurityModule, RawTime, Text,
 };
 
 /// Everything the gateway is told.
@@ -48,6 +49,8 @@ pub struct Config {
     pub registration_period: Duration,
     /// Meters on serial lines.
     pub meters: Vec<Meter>,
+    /// The gateway's key and certificate towards meters that are asked through TLS.
+    pub lmn: Option<Identity>,
     /// The home area network server.
     pub han: Han,
     /// The proxy for controllable local systems.
@@ -126,6 +129,21 @@ pub enum Protocol {
         /// How long before the grid point the poll starts.
         poll_lead: Duration,
     },
+    /// SML in TLS in HDLC, polled.
+    HdlcLmn(HdlcLmn),
+}
+
+/// A meter on the wired LMN of the German norm.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HdlcLmn {
+    /// HDLC address, 2 to 126.
+    pub station: u8,
+    /// The server id its answers carry.
+    pub server_id: Vec<u8>,
+    /// Its pinned leaf.
+    pub certificate: CertificateDer<'static>,
+    /// How long before the grid point the poll starts.
+    pub poll_lead: Duration,
 }
 
 /// Data bits, parity, stop bits such as `8N1`.
@@ -307,18 +325,22 @@ impl Resolver<'_> {
         let period = raw.metering.registration_period;
         Grid::new(period.as_ref().0, Tolerance::ONE_PERCENT)
             .map_err(|error| self.meaning(&period, error.to_string()))?;
-        let meters = self.meters(raw.meter)?;
+        let meters = self.meters(raw.meter, raw.lmn.is_some())?;
+        let security_module = self.security_module(raw.security_module)?;
+        let lmn = raw.lmn.map(|lmn| self.lmn(lmn, &security_module.chain));
+        let lmn = lmn.transpose()?;
         let hash = hsm_api::Hash::Sha256.digest(self.text.as_bytes());
         Ok(Config {
             hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
             device_id: raw.device_id.0,
-            security_module: self.security_module(raw.security_module)?,
+            security_module,
             store: self.beside(&raw.store.path),
             profiles: raw.profiles.map(|profiles| self.beside(&profiles.path)),
             local_socket: raw.local.map(|local| self.beside(&local.socket)),
             registration_period: period.into_inner().0,
             han: self.han(raw.han, &meters)?,
             cls: self.cls(raw.cls)?,
+            lmn,
             time: raw.time.map(|time| self.time(time)).transpose()?,
             meters,
         })
@@ -405,7 +427,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn meters(&self, raw: Vec<RawMeter>) -> Result<Vec<Meter>, ConfigError> {
+    fn meters(&self, raw: Vec<RawMeter>, has_lmn_key: bool) -> Result<Vec<Meter>, ConfigError> {
         let (mut ids, mut ports) = (HashSet::new(), HashSet::new());
         let meters = raw.into_iter().map(|raw| {
             let id = raw.id.as_ref().0;
@@ -420,6 +442,11 @@ impl Resolver<'_> {
             if registers.is_empty() || distinct.len() != registers.len() {
                 let what = "registers needs at least one OBIS code, and each only once";
                 return Err(self.meaning(&raw.registers, what));
+            }
+            if let (Some(file), RawProtocol::Sml | RawProtocol::Mbus) =
+                (&raw.certificate, &raw.protocol)
+            {
+                return Err(self.meaning(file, "certificate is for hdlc-lmn only"));
             }
             let protocol = match (raw.protocol, raw.address, raw.poll_lead, raw.server_id) {
                 (RawProtocol::Sml, None, None, server_id) => Protocol::Sml {
@@ -440,6 +467,23 @@ impl Resolver<'_> {
                 }
                 (RawProtocol::Mbus, ..) => {
                     return Err(self.meaning(&raw.id, "an mbus meter needs address = 0 to 250"));
+                }
+                (RawProtocol::HdlcLmn, Some(station @ 2..=126), poll_lead, server_id) => {
+                    let Some(file) = raw.certificate.as_ref().filter(|_| has_lmn_key) else {
+                        let what = "an hdlc-lmn meter needs certificate, and the section [lmn]";
+                        return Err(self.meaning(&raw.id, what));
+                    };
+                    Protocol::HdlcLmn(HdlcLmn {
+                        station,
+                        server_id: server_id
+                            .map_or_else(|| id.server_id().to_vec(), |Text(Hex(bytes))| bytes),
+                        certificate: self.leaf(file)?,
+                        poll_lead: poll_lead.map_or(DEFAULT_POLL_LEAD, |lead| lead.0),
+                    })
+                }
+                (RawProtocol::HdlcLmn, ..) => {
+                    let what = "an hdlc-lmn meter needs address = 2 to 126";
+                    return Err(self.meaning(&raw.id, what));
                 }
             };
             Ok(Meter {
@@ -555,6 +599,18 @@ impl Resolver<'_> {
             longest_jump: raw.longest_jump.map(|span| span.0),
             latest: raw.latest.as_ref().map(date).transpose()?,
             serve: raw.serve,
+        })
+    }
+
+    fn lmn(&self, raw: RawLmn, wan: &[CertificateDer<'static>]) -> Result<Identity, ConfigError> {
+        let chain = self.certificates(&raw.certificate)?;
+        if chain.first() == wan.first() {
+            let what = "the certificate towards meters must be another than that of the WAN";
+            return Err(self.meaning(&raw.certificate, what));
+        }
+        Ok(Identity {
+            key: KeyId(raw.key),
+            chain,
         })
     }
 

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hsm_api::traced::Recorder;
+use hsm_tls::TlsConfigError;
 use smgw_core::clock::Validity;
 use smgw_core::log::{Event, EventKind};
 use smgw_core::{Grid, GridError};
@@ -26,13 +27,13 @@ use crate::administration::{Administration, OrderError};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::cls;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Protocol};
 use crate::defects::{Defect, Defects};
 use crate::evaluating::Evaluations;
 use crate::han::{Server, View};
 use crate::journal::Journal;
 use crate::keeping::{Keeper, Signer};
-use crate::lmn::{self, Grids, Line};
+use crate::lmn::{self, Grids, Line, MeterTls};
 use crate::local::{self, Desk};
 use crate::measuring::{Measuring, Order, seconds_of};
 use crate::metrics::Metrics;
@@ -170,8 +171,9 @@ pub fn run_with<S: Future<Output = ()>>(
         identity: secure.identity,
         defects,
     });
+    let meter_tls = meter_tls(&config, tls.as_ref())?;
     let clock = crate::time::clock(config.time.as_ref(), config.registration_period, defects);
-    let metering = Metering::start(&config, grid, signer, &clock, defects)?;
+    let metering = Metering::start(&config, grid, signer, meter_tls, &clock, defects)?;
     if let Err(error) = note_start(&metering.journal, &config) {
         metering.stop();
         return Err(error.into());
@@ -192,6 +194,21 @@ pub fn run_with<S: Future<Output = ()>>(
             "security module used");
     }
     outcome
+}
+
+/// TLS of each meter that is asked through it.
+fn meter_tls(
+    config: &Config,
+    tls: Option<&TlsFactory>,
+) -> Result<Vec<Option<MeterTls>>, TlsConfigError> {
+    let meters = config.meters.iter();
+    let of = meters.map(|meter| match (&meter.protocol, &config.lmn, tls) {
+        (Protocol::HdlcLmn(asked), Some(own), Some(tls)) => tls
+            .meter(own.clone(), meter.id, asked.certificate.clone())
+            .map(Some),
+        _ => Ok(None),
+    });
+    of.collect()
 }
 
 /// Takes down the start and what changed since the last one; durable before anything is served.
@@ -450,6 +467,7 @@ impl Metering {
         config: &Config,
         grid: Grid,
         signer: Option<Signer>,
+        tls: Vec<Option<MeterTls>>,
         clock: &Clock,
         defects: Defects,
     ) -> Result<Self, Failure> {
@@ -493,8 +511,14 @@ impl Metering {
             .name("measuring".into())
             .spawn(move || measuring.run(&received))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let meters = config.meters.iter().cloned().zip(ports).enumerate();
-        let lines = meters.map(|(number, (meter, port))| {
+        let meters = config
+            .meters
+            .iter()
+            .cloned()
+            .zip(ports)
+            .zip(tls)
+            .enumerate();
+        let lines = meters.map(|(number, ((meter, port), tls))| {
             let line = Line {
                 number,
                 meter,
@@ -503,6 +527,7 @@ impl Metering {
                 clock: clock.clone(),
                 events: orders.clone(),
                 stop: stop.clone(),
+                tls,
                 defects,
             };
             lmn::spawn(line, port)

@@ -55,6 +55,8 @@ pub enum LineEventKind {
     Fault(GapReason),
     /// The port is back.
     LinkUp,
+    /// Something for the log book only.
+    Logged(Event),
 }
 
 /// What the measuring thread is told.
@@ -282,6 +284,7 @@ impl Measuring {
                 self.board.link_up(number);
                 self.note_port(number, Event::new(EventKind::PortBack));
             }
+            LineEventKind::Logged(event) => self.note_port(number, event),
         }
     }
 

@@ -13,6 +13,7 @@ use hsm_api::SecurityModule;
 use hsm_tls::{Identity, PinnedPeers, TlsConfigError, TlsProfile};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
+use smgw_units::DeviceId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -20,6 +21,7 @@ use tracing::error;
 
 use crate::defects::{Defect, Defects};
 use crate::hello::Screened;
+use crate::lmn::MeterTls;
 
 /// What all TLS configurations of the gateway share.
 #[derive(Clone, Debug)]
@@ -83,6 +85,22 @@ impl TlsFactory {
         server: CertificateDer<'static>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         self.emt(server)
+    }
+
+    /// The client towards a meter: with the gateway's key of that network, and exactly this meter.
+    ///
+    /// # Errors
+    /// When the module or rustls refuses.
+    pub fn meter(
+        &self,
+        own: Identity,
+        id: DeviceId,
+        meter: CertificateDer<'static>,
+    ) -> Result<MeterTls, TlsConfigError> {
+        let profile = TlsProfile::smgw_lmn_client();
+        let pinned = PinnedPeers::new([meter]);
+        let client = hsm_tls::client_config(self.module.clone(), &profile, Some(own), pinned)?;
+        Ok(MeterTls::new(&client, profile, id)?)
     }
 
     /// A server for exactly these clients, or for any with the defects PRX-03 and CON-05; TLS-01 takes AES-128 away.

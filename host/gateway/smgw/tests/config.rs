@@ -279,6 +279,61 @@ fn a_link_needs_no_pin() {
     );
 }
 
+const HDLC: &str = r#"
+[lmn]
+key         = "gw-lmn"
+certificate = "cls-a.pem"
+
+[[meter]]
+id          = "1smb0000000003"
+protocol    = "hdlc-lmn"
+port        = "/dev/pts/5"
+baud        = 921600
+format      = "8N1"
+registers   = ["1-0:1.8.0"]
+address     = 3
+certificate = "emt.pem"
+"#;
+
+#[test]
+fn a_meter_behind_tls_has_its_certificate_and_the_gateway_a_key_for_it() {
+    let folder = Folder::new();
+    let config = folder.load(&[GOOD, HDLC].concat()).unwrap();
+    let Protocol::HdlcLmn(meter) = &config.meters[2].protocol else {
+        panic!("{:?}", config.meters)
+    };
+    assert_eq!(meter.station, 3);
+    assert_eq!(meter.server_id, config.meters[2].id.server_id());
+    assert_eq!(meter.poll_lead, Duration::from_millis(100));
+    assert_eq!(config.lmn.unwrap().key, KeyId::from("gw-lmn"));
+    for (from, to, said) in [
+        ("address     = 3", "address = 1", "address = 2 to 126"),
+        ("address     = 3", "address = 127", "address = 2 to 126"),
+        (
+            "certificate = \"emt.pem\"",
+            "",
+            "needs certificate, and the section [lmn]",
+        ),
+        (
+            "\"cls-a.pem\"",
+            "\"gateway.pem\"",
+            "another than that of the WAN",
+        ),
+        (
+            "\"hdlc-lmn\"",
+            "\"mbus\"",
+            "certificate is for hdlc-lmn only",
+        ),
+    ] {
+        let text = [GOOD, &HDLC.replacen(from, to, 1)].concat();
+        let error = folder.load(&text).unwrap_err();
+        assert!(error.contains(said), "{from} -> {to}: {error}");
+    }
+    let (_, meter) = HDLC.split_once("\n\n").unwrap();
+    let error = folder.load(&[GOOD, meter].concat()).unwrap_err();
+    assert!(error.contains("the section [lmn]"), "{error}");
+}
+
 const TIME: &str = r#"
 [time]
 server      = "127.0.0.1:4460"

@@ -8,7 +8,6 @@
 
 pub mod profile;
 pub mod read;
-mod register_tree;
 pub mod sim;
 
 pub use profile::{Profile, ProfileError};

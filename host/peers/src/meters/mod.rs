@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Meters played on pseudo terminals: SML push, M-Bus slave, and replay of captures.
+//! Meters played on pseudo terminals: SML push, M-Bus slave, SML in TLS in HDLC, and replay of captures.
 //!
 //! A [`Line`] is a serial line as seen from the meter: it releases bytes at the pace of a UART and
 //! garbles them when the other end listens at another speed. A register follows an [`EnergyLaw`], so
@@ -11,6 +11,7 @@
 mod clock;
 mod law;
 mod line;
+mod lmn;
 mod mbus;
 mod replay;
 mod sml;
@@ -19,6 +20,7 @@ mod worker;
 pub use clock::{Clock, Grid};
 pub use law::EnergyLaw;
 pub use line::{Direction, Format, Line, LineConfig, Sent, Tap, garble};
+pub use lmn::{LmnAnswer, LmnConfig, LmnFault, LmnMeter, LmnServer, LmnTls};
 pub use mbus::{MbusConfig, MbusSlaveMeter};
 pub use replay::{Recording, ReplayMeter};
 pub use smgw_mbus::slave::Faults as MbusFaults;

@@ -111,6 +111,8 @@ events! {
     MeasuringStopped = 0x0406, Error, Failure, SYSTEM | CALIBRATION, "measuring stopped: {0}";
     MeasuringContinues = 0x0407, Info, Success, SYSTEM | CALIBRATION, "measuring continues";
     TelegramRefused = 0x0408, Warning, Failure, SYSTEM, "telegram refused: {0}";
+    MeterConnected = 0x0409, Info, Success, SYSTEM, "secured connection to the meter opened";
+    MeterRefused = 0x040a, Warning, Failure, SYSTEM, "connection to the meter refused or broken: {0}";
     StoreTrouble = 0x0501, Error, Failure, SYSTEM, "store: {0}";
     StoreBack = 0x0502, Info, Success, SYSTEM, "store works";
     ValuesPruned = 0x0503, Info, Success, SYSTEM, "{0} values older than {1} removed";

@@ -86,7 +86,16 @@ pub(super) struct Raw {
     pub(super) meter: Vec<RawMeter>,
     pub(super) han: RawHan,
     pub(super) cls: RawCls,
+    pub(super) lmn: Option<RawLmn>,
     pub(super) time: Option<RawTime>,
+}
+
+/// The gateway's key and certificate towards meters that are asked through TLS.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawLmn {
+    pub(super) key: String,
+    pub(super) certificate: Spanned<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +197,7 @@ pub(super) struct RawMetering {
 pub(super) enum RawProtocol {
     Sml,
     Mbus,
+    HdlcLmn,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +212,7 @@ pub(super) struct RawMeter {
     pub(super) address: Option<u8>,
     pub(super) poll_lead: Option<Span>,
     pub(super) server_id: Option<Text<Hex>>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ use smgw_mbus::{Body, Master, Telegram, Timing, obis};
 use smgw_units::{DeviceId, Nanos, UtcNanos};
 use tracing::debug;
 
+use super::pace::Pace;
 use super::{Line, READ_TIMEOUT};
 use crate::measuring::LineEventKind;
 
@@ -31,20 +32,9 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
     // A slave need not answer the reset; if it is not there, the poll will tell.
     exchange.master.reset();
     exchange.run()?;
-    let lead = i64::try_from(lead.as_nanos()).unwrap_or(0);
-    let mut last = None;
-    loop {
-        // An exchange that woke a moment early must not ask for the same point again; a clock that was stepped back may.
-        let earliest = UtcNanos(line.clock.now().0.saturating_add(lead));
-        let just_asked = |last: &UtcNanos| (0..ONE_SECOND).contains(&last.signed_since(earliest));
-        let after = last.filter(just_asked).unwrap_or(earliest);
-        let (point, grid) = line.grids.first_after(after);
-        last = Some(point);
-        if !exchange.wait_until(UtcNanos(point.0 - lead))? {
-            return Ok(());
-        }
+    let mut pace = Pace::new(lead);
+    while let Some(closes) = pace.next(line, exchange.port)? {
         exchange.port.clear(ClearBuffer::Input)?;
-        let (_, closes) = grid.window_of(point);
         loop {
             exchange.master.request();
             let Some(kind) = exchange.run()? else {
@@ -57,13 +47,12 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
             }
         }
     }
+    Ok(())
 }
 
 /// Silence that ends an answer. USB adapters and a busy host deliver an answer in bursts, so a short silence says
 /// nothing; lengths and checksum tell whether the answer is whole.
 const GAP: Duration = Duration::from_millis(200);
-
-const ONE_SECOND: i64 = 1_000_000_000;
 
 /// One master on one port.
 struct Exchange<'a> {
@@ -82,24 +71,6 @@ impl Exchange<'_> {
     /// The UTC of a stamp of the master's clock.
     fn utc(&self, stamp: Nanos) -> UtcNanos {
         UtcNanos(self.line.clock.now().0 - self.now().signed_since(stamp))
-    }
-
-    /// Waits, reading what nobody asked for, so that a port that goes away is noticed; `false` when
-    /// the gateway stops.
-    fn wait_until(&mut self, start: UtcNanos) -> io::Result<bool> {
-        let mut unasked = [0; 64];
-        loop {
-            if self.line.stopping() {
-                return Ok(false);
-            }
-            let left = self.line.clock.until(start);
-            if left <= READ_TIMEOUT + MARGIN {
-                std::thread::sleep(left);
-                return Ok(true);
-            }
-            self.port.set_timeout(READ_TIMEOUT)?;
-            super::read(&self.line.clock, self.port, &mut unasked)?;
-        }
     }
 
     /// Runs the exchange under way to its end; `None` when the gateway stops.
@@ -211,8 +182,6 @@ fn telegram(meter: DeviceId, frame: &[u8]) -> LineEventKind {
 /// Device type of a slave that does not name its own.
 const ELECTRICITY: u8 = 0x02;
 const SHORTEST_READ: Duration = Duration::from_millis(1);
-/// Slack before the start of a poll that is slept, not read.
-const MARGIN: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

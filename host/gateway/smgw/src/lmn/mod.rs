@@ -2,7 +2,10 @@
 //! Meters on serial lines (local metrological network): one blocking thread per port, which stamps
 //! what it reads at once and never gives up on a port that vanished (catalogue rows TIM-15, MET-02).
 
+mod hdlc;
 mod mbus;
+mod pace;
+mod session;
 mod sml;
 
 use std::io;
@@ -21,6 +24,8 @@ use crate::clock::Clock;
 use crate::config::{Meter, Protocol};
 use crate::defects::Defects;
 use crate::measuring::{LineEvent, LineEventKind, Order};
+
+pub use session::MeterTls;
 
 /// The grids for whose points a polled meter must be asked; changes with the profiles.
 #[derive(Debug)]
@@ -76,6 +81,8 @@ pub struct Line {
     pub events: Sender<Order>,
     /// Set when the gateway stops.
     pub stop: Arc<AtomicBool>,
+    /// TLS of a meter that is asked through it.
+    pub tls: Option<MeterTls>,
     /// What this gateway does wrong on purpose.
     pub defects: Defects,
 }
@@ -147,6 +154,7 @@ fn run(line: &Line, mut port: Box<dyn SerialPort>) {
             Protocol::Mbus { address, poll_lead } => {
                 mbus::poll(line, *address, *poll_lead, port.as_mut())
             }
+            Protocol::HdlcLmn(asked) => hdlc::poll(line, asked, port.as_mut()),
         };
         let Err(error) = lost else { return };
         drop(port);

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "defects")]
 mod defects;
+mod hdlc;
 mod rig;
 mod slow_module;
 mod time;

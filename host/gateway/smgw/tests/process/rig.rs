@@ -46,7 +46,10 @@ impl Rig {
         ))
         .unwrap();
         let gateway = identity(&token, "gw-tls");
-        Self::around(library, gateway.chain[0].clone())
+        let lmn = identity(&token, "gw-lmn");
+        let rig = Self::around(library, gateway.chain[0].clone());
+        std::fs::write(rig.folder.join("gw-lmn.pem"), to_pem(&lmn.chain[0])).unwrap();
+        rig
     }
 
     /// Everything but the gateway's module, for a gateway that presents this certificate.
@@ -78,7 +81,7 @@ impl Rig {
     }
 
     /// A self-signed brainpool certificate made by OpenSSL alone.
-    fn openssl_identity(&self, name: &str) {
+    pub fn openssl_identity(&self, name: &str) {
         let key = format!("{name}.key");
         for arguments in [
             vec![

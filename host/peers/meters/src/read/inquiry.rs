@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use smgw_sml::client::{Client, Config, Event};
+use smgw_sml::register_tree::{self, Path};
 use smgw_sml::{Body, List, ListRequest, ParameterRequest, Quirks};
 use smgw_units::{Nanos, Obis};
 
 use super::decode::{self, Telegram};
 use super::detect::Counters;
 use crate::profile::Protocol;
-use crate::register_tree::{self, Path};
 
 /// The client of one server.
 pub(super) struct Inquiry {

@@ -3,6 +3,7 @@
 //! specifications v2.0 ch. 9), and a line that carries nothing else.
 
 use smgw_peers::meters::LineConfig;
+use smgw_sml::register_tree::{self, Path};
 use smgw_sml::server::{Config, Server};
 use smgw_sml::transport::{Event, Framer, encode_with};
 use smgw_sml::{
@@ -15,7 +16,6 @@ use super::sml::{LIST_NAME, entry, time};
 use super::world::{Sample, World};
 use super::{Frame, Machine, Places};
 use crate::profile::{Checksum, Identity};
-use crate::register_tree::{self, Path};
 
 /// The SML server of one device.
 pub(super) struct Responder {

@@ -6,10 +6,14 @@
 //! Assumption: DIN VDE V 0418-63-9, which says how the tree is laid out, is not public. Here the path is the OBIS code
 //! and then the class in two bytes, and the node has one child for each attribute, named by its number in one byte.
 
-use smgw_sml::{
-    CosemValue, List, ListEntry, ListValue, Parameter, ParameterResponse, ScalerUnit, Tree, Value,
-};
+use alloc::vec::Vec;
+
 use smgw_units::Obis;
+
+use crate::{
+    CosemValue, Int, List, ListEntry, ListValue, Parameter, ParameterResponse, ScalerUnit, Tree,
+    Value,
+};
 
 /// Class of the register: the extended one of electrical energy (C of 1, 2, 5 to 8 and D 8), or the common one.
 const fn class(obis: &Obis) -> [u8; 2] {
@@ -20,19 +24,22 @@ const fn class(obis: &Obis) -> [u8; 2] {
 }
 
 /// The path to a register.
-pub(crate) struct Path(Obis, [u8; 2]);
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Path(Obis, [u8; 2]);
 
 impl Path {
-    pub(crate) const fn to(obis: Obis) -> Self {
+    /// The path to this register.
+    pub const fn to(obis: Obis) -> Self {
         Self(obis, class(&obis))
     }
 
-    pub(crate) const fn parts(&self) -> [&[u8]; 2] {
+    /// What stands in a request: OBIS code and class.
+    pub const fn parts(&self) -> [&[u8]; 2] {
         [&self.0.0, &self.1]
     }
 
     /// The register a path leads to, if its class is that of the register.
-    pub(crate) fn read(path: &List<'_, &[u8]>) -> Option<Obis> {
+    pub fn read(path: &List<'_, &[u8]>) -> Option<Obis> {
         let mut parts = path.iter();
         let obis = Obis(parts.next()?.try_into().ok()?);
         let of_class = parts.next()? == class(&obis) && parts.next().is_none();
@@ -41,7 +48,7 @@ impl Path {
 }
 
 /// Hands the tree of a register to `take`.
-pub(crate) fn tree<T>(entry: &ListEntry<'_>, take: impl FnOnce(Tree<'_>) -> T) -> T {
+pub fn tree<T>(entry: &ListEntry<'_>, take: impl FnOnce(Tree<'_>) -> T) -> T {
     let mut children = Vec::new();
     let node = |name, value| Tree {
         name,
@@ -84,7 +91,7 @@ pub(crate) fn tree<T>(entry: &ListEntry<'_>, take: impl FnOnce(Tree<'_>) -> T) -
 }
 
 /// The register of an answer; attributes of other kinds or numbers are passed over.
-pub(crate) fn entry<'a>(response: &ParameterResponse<'a>) -> ListEntry<'a> {
+pub fn entry<'a>(response: &ParameterResponse<'a>) -> ListEntry<'a> {
     let mut entry = ListEntry {
         name: response.tree.name,
         ..ListEntry::default()
@@ -101,7 +108,7 @@ pub(crate) fn entry<'a>(response: &ParameterResponse<'a>) -> ListEntry<'a> {
                 }
             }
             (STATUS, Some(Parameter::Value(Value::Unsigned { value, width }))) => {
-                entry.status = Some(smgw_sml::Int { value, width });
+                entry.status = Some(Int { value, width });
             }
             (CAPTURE_TIME, Some(Parameter::Time(time))) => entry.time = Some(time),
             _ => {}
