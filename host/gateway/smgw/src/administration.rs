@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use hsm_api::Hash;
 use hsm_tls::TlsConfigError;
@@ -24,7 +25,7 @@ use tracing::{error, info};
 use crate::active::{Active, Current};
 use crate::cls::Proxy;
 use crate::config::{Cls, Config, Profile, Role, User};
-use crate::defects::Defects;
+use crate::defects::{Defect, Defects};
 use crate::journal::Journal;
 use crate::measuring::{Order, Window};
 use crate::store::{ProfileKind, ProfileVersion, StoreError};
@@ -52,6 +53,8 @@ struct Base {
     users: Vec<User>,
     cls: Cls,
     tls: Option<TlsFactory>,
+    /// The gateway's own registration period.
+    period: Duration,
     defects: Defects,
 }
 
@@ -83,6 +86,7 @@ impl Administration {
             users: config.han.users.clone(),
             cls: config.cls.clone(),
             tls,
+            period: config.registration_period,
             defects,
         };
         let mut kept = journal.with_store(|store| store.profiles())?;
@@ -140,7 +144,12 @@ impl Administration {
             .map_err(|error| OrderError::Document(error.to_string().trim_end().into()))?;
         let version = self.schedule.propose(set, now)?;
         // Certificates, names and TLS too: what is taken can become active.
-        self.base.activate(Some(&version))?;
+        if let Err(error) = self.base.activate(Some(&version)) {
+            if self.base.defects.has(Defect::HalfSet) {
+                self.take_half(&version, now);
+            }
+            return Err(error);
+        }
         let kept = ProfileVersion {
             kind: kind(),
             name: NAME.parse().map_err(|_| Refused::new("no name"))?,
@@ -158,12 +167,31 @@ impl Administration {
         Ok(version)
     }
 
+    /// What must never happen: what is good of a refused set counts.
+    fn take_half(&mut self, refused: &Version, now: UtcNanos) {
+        let known = self.base.set.meters.iter().map(|profile| profile.meter);
+        let known: Vec<_> = known.collect();
+        let mut meters = refused.set.meters.clone();
+        meters.retain(|profile| known.contains(&profile.meter));
+        self.schedule.take(Version {
+            set: Arc::new(ProfileSet {
+                meters,
+                evaluations: refused.set.evaluations.clone(),
+                ..ProfileSet::default()
+            }),
+            ..refused.clone()
+        });
+        self.handle_time(now);
+        self.tell_measuring();
+    }
+
     /// Makes active what is due; the log books have it before it takes effect.
     pub fn handle_time(&mut self, now: UtcNanos) {
         while let Some(version) = self.schedule.handle_time(now) {
             let number = version.number;
             let event = Event::new(EventKind::ProfileActivated).with(NAME);
-            if let Err(error) = self.journal.note_durably(event.with(number)) {
+            let lost = self.base.defects.has(Defect::LostActivation) && number % 2 == 0;
+            if !lost && let Err(error) = self.journal.note_durably(event.with(number)) {
                 error!(number, %error, "the activation waits for its place in the log books");
             }
             match self.base.activate(Some(&version)) {
@@ -197,7 +225,7 @@ impl Administration {
             .is_none()
             .then(|| (0, None, self.base.set.clone()));
         let versions = self.versions().map(|version| {
-            let from = Some(version.active_from);
+            let from = Some(self.base.first_point(version));
             (version.number, from, version.set.clone())
         });
         let sets: Vec<_> = base.into_iter().chain(versions).collect();
@@ -218,6 +246,14 @@ impl Administration {
 }
 
 impl Base {
+    /// The first grid point a set counts for.
+    fn first_point(&self, version: &Version) -> UtcNanos {
+        let early = self.defects.has(Defect::EarlySet) && version.set.active_from.is_some();
+        let earlier = if early { self.period } else { Duration::ZERO };
+        // A registration period is at most 31 days.
+        UtcNanos(version.active_from.0 - earlier.as_nanos() as i64)
+    }
+
     /// Everything a set leads to.
     fn activate(&self, version: Option<&Version>) -> Result<Active, OrderError> {
         let set = version.map_or(&self.set, |version| &version.set);

@@ -35,6 +35,7 @@ defects! {
     TotalOffByOne, "met-07-total-off-by-one", "MET-07", "the total register is one unit too high";
     NoErrorRegister, "met-08-no-error-register", "MET-08", "energy of a gap with a switch of the step goes to the first step";
     StrayStatusBit, "met-18-stray-bit", "MET-18", "a status bit that no table defines is set";
+    LostRegisters, "met-19-lost-registers", "MET-19", "registers begin anew with every start";
     ListWithoutEnd, "met-20-list-without-end", "MET-20", "names of derived lists lack the last part";
     ForeignSignature, "met-17-foreign-signature", "MET-17", "inner signatures cover one byte more than they should";
     LongQuestion, "tim-01-long-question", "TIM-01", "questions to the time server carry an extension field";
@@ -64,11 +65,17 @@ defects! {
     SilentClose, "tls-03-silent-close", "TLS-03", "a ClientHello of an old version is answered by closing without an alert";
     SoftEcdhe, "sec-01-soft-ecdhe", "SEC-01", "ephemeral keys are made in software instead of in the security module";
     PlaintextFallback, "sec-03-plaintext-fallback", "SEC-03", "without a working security module the HAN is served without TLS";
+    HalfSet, "adm-02-half-set", "ADM-02", "of a set that is refused the evaluations count all the same";
+    EarlySet, "adm-03-early-set", "ADM-03", "a set of profiles counts one registration period before its instant";
     RecordGap, "log-01-record-gap", "LOG-01", "every tenth record of a log is missing";
     NamelessLog, "log-02-nameless", "LOG-02", "entries do not tell who it was";
     FallingIndex, "log-03-falling-index", "LOG-03", "the seconds index begins anew with every start";
+    PostAccepted, "log-04-post-accepted", "LOG-04", "POST to the calibration log is answered with 204";
     ForeignLog, "log-05-foreign-log", "LOG-05", "a consumer reads the log of another one";
     SilentRefusal, "log-06-silent-refusal", "LOG-06", "what the HAN refuses is not taken down";
+    ShortRange, "log-07-short-range", "LOG-07", "the end of a range is no part of an export";
+    LostActivation, "log-08-lost-activation", "LOG-08", "every second activation of a set of profiles is missing from the log books";
+    NoRepetition, "log-08-no-repetition", "LOG-08", "the repetition counter is always 1";
 }
 
 /// How a defect is listed.
@@ -167,6 +174,9 @@ impl Defects {
         if self.has(Defect::NamelessLog) {
             records.iter_mut().for_each(|record| record.user = None);
         }
+        if self.has(Defect::NoRepetition) {
+            records.iter_mut().for_each(|record| record.repetition = 1);
+        }
         if self.has(Defect::FallingIndex) {
             let mut base = 0;
             for record in records {
@@ -176,6 +186,14 @@ impl Defects {
                 }
                 record.seconds_index = record.seconds_index.saturating_sub(base);
             }
+        }
+    }
+
+    /// The last instant that an export up to `to` covers.
+    pub fn range_end(self, to: UtcNanos) -> UtcNanos {
+        match self.has(Defect::ShortRange) {
+            true => UtcNanos(to.0.saturating_sub(1)),
+            false => to,
         }
     }
 

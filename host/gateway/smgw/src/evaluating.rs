@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use hsm_api::Hash;
 use smgw_core::log::{Event, EventKind};
-use smgw_core::profile::{EvaluationProfile, ProfileName, Validity};
+use smgw_core::profile::{EvaluationProfile, ProfileName, ProfileSet, UserRole, Validity};
 use smgw_core::taf::{Effect, Evaluation};
-use smgw_units::UtcNanos;
+use smgw_units::{DeviceId, UtcNanos};
 use tracing::{error, info, warn};
 
-use crate::defects::Defects;
+use crate::defects::{Defect, Defects};
 use crate::journal::Journal;
 use crate::measuring::Window;
 use crate::store::{Batch, Kept};
@@ -21,22 +21,38 @@ struct AtWork {
     version: u32,
     span: Validity,
     evaluation: Evaluation,
+    /// Whose meters it works on.
+    consumers: Vec<ProfileName>,
 }
+
+/// Consumers and their meters.
+pub type Consumers = Vec<(ProfileName, Vec<DeviceId>)>;
 
 /// All evaluations.
 pub struct Evaluations {
     at_work: Vec<AtWork>,
     /// States the store held at the start, until somebody claims them.
     states: BTreeMap<ProfileName, Vec<u8>>,
+    /// Of sets that name no users.
+    consumers: Consumers,
     defects: Defects,
 }
 
 impl Evaluations {
-    /// None at work yet; `states` is what the store holds of earlier ones.
-    pub fn new(states: BTreeMap<ProfileName, Vec<u8>>, defects: Defects) -> Self {
+    /// None at work yet; `states` is what the store holds of earlier ones, `consumers` who they are unless a set says.
+    pub fn new(
+        states: BTreeMap<ProfileName, Vec<u8>>,
+        consumers: Consumers,
+        defects: Defects,
+    ) -> Self {
+        let states = match defects.has(Defect::LostRegisters) {
+            true => BTreeMap::new(),
+            false => states,
+        };
         Self {
             at_work: Vec::new(),
             states,
+            consumers,
             defects,
         }
     }
@@ -71,17 +87,41 @@ impl Evaluations {
                 let evaluation = state
                     .and_then(|state| go_on(profile, &state))
                     .unwrap_or_else(|| Evaluation::new(profile.clone(), start));
+                let consumers = self.concerned(profile, &window.set);
                 self.at_work.push(AtWork {
                     version: window.number,
                     span: window.span,
                     evaluation,
+                    consumers,
                 });
             }
         }
     }
 
+    /// The consumers all of whose inputs are their own.
+    fn concerned(&self, profile: &EvaluationProfile, set: &ProfileSet) -> Vec<ProfileName> {
+        let owns = |meters: &[DeviceId]| {
+            let inputs = profile.inputs();
+            inputs.iter().all(|input| meters.contains(&input.meter))
+        };
+        match &set.users {
+            Some(users) => users
+                .iter()
+                .filter(|user| matches!(&user.role, UserRole::Consumer { meters } if owns(meters)))
+                .map(|user| user.name.clone())
+                .collect(),
+            None => self
+                .consumers
+                .iter()
+                .filter(|(_, meters)| owns(meters))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        }
+    }
+
     /// Whether `profile` is at work already, for this set or for the one before it, which then hands it over.
     fn continues(&mut self, profile: &EvaluationProfile, window: &Window) -> bool {
+        let consumers = self.concerned(profile, &window.set);
         let same = |work: &&mut AtWork| work.evaluation.profile() == profile;
         let Some(work) = self.at_work.iter_mut().find(same) else {
             return false;
@@ -90,6 +130,7 @@ impl Evaluations {
             let whole = Validity::new(work.span.from(), window.span.to());
             work.span = whole.unwrap_or(window.span);
             work.version = window.number;
+            work.consumers = consumers;
         }
         true
     }
@@ -120,7 +161,7 @@ impl Evaluations {
             work.evaluation.handle_time(now);
             let name = work.evaluation.profile().name().clone();
             while let Some(effect) = work.evaluation.poll_effect() {
-                carry_out(&name, effect, batch, journal, self.defects);
+                carry_out(&name, &work.consumers, effect, batch, journal, self.defects);
             }
             let mut state = owner(work.evaluation.profile());
             state.extend(work.evaluation.save());
@@ -167,6 +208,7 @@ fn owner(profile: &EvaluationProfile) -> Vec<u8> {
 
 fn carry_out(
     profile: &ProfileName,
+    consumers: &[ProfileName],
     effect: Effect,
     batch: &mut Batch,
     journal: &Journal,
@@ -184,11 +226,9 @@ fn carry_out(
         Effect::Expired { before } => batch.expired.push((profile.clone(), before)),
         Effect::Finding { at, finding } if finding.is_trouble() => {
             warn!(%profile, %at, %finding, "evaluation");
-            journal.note(
-                Event::new(EventKind::TariffError)
-                    .with(profile)
-                    .with(finding),
-            );
+            let event = Event::new(EventKind::TariffError).with(profile);
+            let told = consumers.iter().cloned().fold(event, Event::of_consumer);
+            journal.note(told.with(finding));
         }
         Effect::Finding { at, finding } => info!(%profile, %at, %finding, "evaluation"),
         // What a display shows and who opens a breaker is told by the registers; neither is wired to this gateway.
@@ -214,9 +254,8 @@ impl std::fmt::Debug for Evaluations {
 mod tests {
     use std::sync::Arc;
 
-    use smgw_core::profile::ProfileSet;
     use smgw_core::{CombinedStatus, Content, Entry};
-    use smgw_units::{Decimal, DeviceId, Obis, Unit};
+    use smgw_units::{Decimal, Obis, Unit};
 
     use super::*;
     use crate::store::{Options, Store};
@@ -266,7 +305,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
         let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
-        let mut evaluations = Evaluations::new(states, Defects::default());
+        let mut evaluations = Evaluations::new(states, Vec::new(), Defects::default());
         let mut last = batch(2, 110);
         let now = UtcNanos::from_seconds(1_811);
         evaluations.arm(windows, UtcNanos::from_seconds(1_000));
@@ -282,12 +321,44 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_reads_of_trouble_with_his_meter() {
+        use smgw_core::log::Book;
+
+        use crate::store::LogSelection;
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+        let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
+        let [owner, other]: [ProfileName; 2] = ["owner", "other"].map(|name| name.parse().unwrap());
+        let meter: DeviceId = METER.parse().unwrap();
+        let consumers = vec![(owner.clone(), vec![meter]), (other.clone(), Vec::new())];
+        let mut evaluations = Evaluations::new(BTreeMap::new(), consumers, Defects::default());
+        evaluations.arm(&window("bounds = [\"5\"]\n"), UtcNanos::from_seconds(1));
+        // The register decreases without a reason.
+        for (point, value) in [(1, 100), (2, 50)] {
+            let now = UtcNanos::from_seconds(point * 900 + 11);
+            evaluations.handle(&mut batch(point, value), now, &journal);
+        }
+        journal.finish();
+        thread.join().unwrap();
+        journal.with_store(|store| {
+            let told = |name| {
+                let records = store.log(&Book::Consumer(name), LogSelection::default());
+                let records = records.unwrap().into_iter();
+                records.map(|record| record.event).collect::<Vec<_>>()
+            };
+            assert_eq!(told(owner), [EventKind::TariffError.id()]);
+            assert_eq!(told(other), []);
+        });
+    }
+
+    #[test]
     fn registers_belong_to_the_profile_that_made_them() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
         let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
         let [cheap, dear] = ["bounds = [\"5\"]\n", "bounds = [\"50\"]\n"].map(window);
-        let mut evaluations = Evaluations::new(BTreeMap::new(), Defects::default());
+        let mut evaluations = Evaluations::new(BTreeMap::new(), Vec::new(), Defects::default());
         evaluations.arm(&cheap, UtcNanos::from_seconds(1));
         let mut first = batch(1, 100);
         evaluations.handle(&mut first, UtcNanos::from_seconds(911), &journal);

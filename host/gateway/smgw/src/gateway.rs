@@ -27,9 +27,9 @@ use crate::administration::{Administration, OrderError};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::cls;
-use crate::config::{Config, ConfigError, Protocol};
+use crate::config::{Config, ConfigError, Protocol, Role, User};
 use crate::defects::{Defect, Defects};
-use crate::evaluating::Evaluations;
+use crate::evaluating::{Consumers, Evaluations};
 use crate::han::{Server, View};
 use crate::journal::Journal;
 use crate::keeping::{Keeper, Signer};
@@ -38,6 +38,7 @@ use crate::local::{self, Desk};
 use crate::measuring::{Measuring, Order, seconds_of};
 use crate::metrics::Metrics;
 use crate::module::{self, ModuleUnusable, Secure};
+use crate::retention::Retention;
 use crate::stop::{Reasons, Stop, Stopping};
 use crate::store::{Batch, Options, Store, StoreError};
 use crate::time::TimeKeeper;
@@ -376,7 +377,13 @@ async fn serve<S: Future<Output = ()>>(
     let administration = desk.administration.clone();
     let mut servers = JoinSet::new();
     servers.spawn(han.run(han_listener, stopping.clone()));
-    servers.spawn(cls::run(current, journal, cls_listener, stopping.clone()));
+    servers.spawn(cls::run(
+        current,
+        journal.clone(),
+        cls_listener,
+        stopping.clone(),
+    ));
+    servers.spawn(retain(journal, clock.clone(), stopping.clone()));
     servers.spawn(activate(administration, clock, stopping.clone()));
     if let Some(keeper) = time {
         servers.spawn(keeper.run(time_socket, stopping.clone()));
@@ -413,6 +420,37 @@ async fn activate(
         tokio::select! {
             // The clock may be a moment behind the timer.
             () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
+            () = stopping.wait() => return,
+        }
+    }
+}
+
+/// The consumers of the configuration; an id that is no name has no log.
+fn consumers(config: &Config) -> Consumers {
+    let users = config.han.users.iter();
+    let consumer = |user: &User| match &user.role {
+        Role::Consumer { meters } => Some((user.id.parse().ok()?, meters.clone())),
+        Role::Technician => None,
+    };
+    users.filter_map(consumer).collect()
+}
+
+/// Removes what is too old, day by day.
+async fn retain(journal: Journal, clock: Clock, mut stopping: Stopping) {
+    let mut retention = Retention::default();
+    loop {
+        let (now, valid) = (clock.now(), clock.validity() == Validity::Valid);
+        let journal = journal.clone();
+        // It may take a while and waits for the disk.
+        let work = tokio::task::spawn_blocking(move || {
+            retention.handle_time(now, valid, &journal);
+            retention
+        });
+        // Only a panic ends the work without its result.
+        let Ok(back) = work.await else { return };
+        retention = back;
+        tokio::select! {
+            () = tokio::time::sleep(RETENTION_PAUSE) => {}
             () = stopping.wait() => return,
         }
     }
@@ -485,7 +523,7 @@ impl Metering {
         };
         let store = Store::open(&config.store, options)?;
         let newest = store.newest_of_all()?;
-        let evaluations = Evaluations::new(store.states()?, defects);
+        let evaluations = Evaluations::new(store.states()?, consumers(config), defects);
         let ids = config.meters.iter().map(|meter| meter.id);
         let board = Arc::new(Board::new(ids.clone(), grid, clock.now()));
         let grids = Arc::new(Grids::new(grid));
@@ -565,4 +603,6 @@ const SERVERS_END: Duration = Duration::from_secs(3);
 const RUNTIME_END: Duration = Duration::from_secs(1);
 /// So that a clock that was stepped is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at the day.
+const RETENTION_PAUSE: Duration = Duration::from_secs(60);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);

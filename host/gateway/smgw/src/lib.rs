@@ -20,6 +20,7 @@ pub mod local;
 pub mod measuring;
 pub mod metrics;
 pub mod module;
+pub mod retention;
 pub mod stop;
 pub mod store;
 pub mod target;

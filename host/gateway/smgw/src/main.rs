@@ -77,6 +77,9 @@ enum LogCommand {
         /// Where the files go.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
+        /// Misbehave in one known way; only in builds with the feature `defects`.
+        #[arg(long, value_name = "ID", value_parser = defect, hide = true)]
+        defect: Option<Defects>,
     },
 }
 
@@ -167,7 +170,9 @@ fn export(command: LogCommand) -> Result<ExitCode, String> {
         from,
         to,
         out,
+        defect,
     } = command;
+    let to = to.map(|to| defect.unwrap_or_default().range_end(to));
     let words = |error: &dyn std::error::Error| error.to_string();
     let config = Config::load(&running.config).map_err(|error| words(&error))?;
     let secure = smgw::module::open(&config.security_module, Defects::default())

@@ -5,6 +5,7 @@
 #[cfg(feature = "defects")]
 mod defects;
 mod hdlc;
+mod local;
 mod rig;
 mod slow_module;
 mod time;
