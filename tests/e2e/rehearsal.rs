@@ -12,7 +12,7 @@ use smgw_tests::{Run, Running, processes_naming, quiet_machine, skip};
 #[test]
 fn the_reference_gateway_passes_and_the_evidence_holds() {
     let _quiet = quiet_machine();
-    let (finished, bundle) = Run::start(["--seed", "7"]).finish(Duration::from_secs(900));
+    let (finished, bundle) = Run::start(["--seed", "7"]).finish(Duration::from_secs(1200));
     let results = bundle.results();
     let failed: Vec<_> = results
         .cases
@@ -31,7 +31,7 @@ fn the_reference_gateway_passes_and_the_evidence_holds() {
     assert_eq!(results.run.seed, 7);
     let ids: BTreeSet<_> = results.cases.iter().map(|case| case.id.as_str()).collect();
     assert_eq!(ids.len(), results.cases.len(), "every case once");
-    assert_eq!(ids.len(), 42, "{ids:?}");
+    assert_eq!(ids.len(), 48, "{ids:?}");
     for case in &results.cases {
         let line = finished.stdout.lines().find(|line| line.contains(&case.id));
         assert!(

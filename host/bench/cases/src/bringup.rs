@@ -24,8 +24,8 @@ use smgw_peers::net::{ActiveEmt, BlackholePort, Emt, Party, RefusingPort, Server
 use crate::bench::{Bench, BoardNetwork, GatewayRig, Names, Parties, Taps, TimeSource, User};
 use crate::boards::{self, Planned, RunningBoard};
 use crate::gateway::{
-    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, MeteringConfig, ModuleConfig,
-    ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
+    ClsConfig, Gateway, GatewayConfig, HanConfig, HanUser, Launch, LocalConfig, MeteringConfig,
+    ModuleConfig, ModulePlace, ProxyProfile, StartError, StoreConfig, write_private,
 };
 use crate::host::{Emulated, Host, Local, Ssh};
 use crate::meters::Meters;
@@ -199,6 +199,12 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
                 })
                 .collect::<Result<_, BringUpError>>()?,
         },
+        local: rig
+            .capabilities()
+            .contains(&Capability::GatewayOrders)
+            .then(|| LocalConfig {
+                socket: "smgw.sock".into(),
+            }),
         time: None,
     };
     let time = start_time(rig, &files, &gateway_certificate, around.clock, &taps.wan)?;

@@ -46,9 +46,20 @@ pub struct GatewayConfig {
     pub han: HanConfig,
     /// Controllable local systems.
     pub cls: ClsConfig,
+    /// Where the administrator's orders come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalConfig>,
     /// Where the time comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<TimeConfig>,
+}
+
+/// `[local]`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LocalConfig {
+    /// The Unix socket, beside the configuration.
+    pub socket: PathBuf,
 }
 
 /// `[time]`.
@@ -450,6 +461,16 @@ impl Gateway {
     pub fn stop(&self) -> Option<ExitStatus> {
         let running = self.lock().running.take();
         running.and_then(|running| self.end(running, GOOD_ORDER))
+    }
+
+    /// Ends the gateway by SIGKILL; it may be started again.
+    pub fn crash(&self) {
+        let running = self.lock().running.take();
+        if let Some(mut running) = running {
+            // Before its input ends, by which it would stop in good order.
+            let _ = running.child.kill();
+            self.end(running, Duration::ZERO);
+        }
     }
 
     /// Ends the gateway at once, for good. Callable from any thread.

@@ -52,10 +52,14 @@ capabilities! {
     GatewayRestart = "gateway.restart",
     /// A gateway of our own that knows after a restart what it knew before.
     GatewayStore = "gateway.store",
+    /// A gateway the bench may kill without warning.
+    GatewayKill = "gateway.kill",
     /// A gateway that tells when it received each telegram (our own HAN resource).
     GatewayReceptions = "gateway.receptions",
     /// A gateway that works by a set of profiles the bench gives it.
     GatewayProfiles = "gateway.profiles",
+    /// A gateway whose administration the bench can reach: orders, and exports of log books.
+    GatewayOrders = "gateway.orders",
     /// A security module the bench knows of.
     SecurityModule = "security-module",
     /// A security module whose calls can be recorded.
@@ -181,9 +185,13 @@ impl Rig {
                 Capability::GatewayRestart => ours,
                 // The emulated board has nothing but RAM.
                 Capability::GatewayStore => ours && (local || remote),
+                // Elsewhere only what stands for it here would be killed.
+                Capability::GatewayKill => local,
                 // Its stamps mean something only where its clock is set by the bench's.
                 Capability::GatewayReceptions => ours && !remote,
                 Capability::GatewayProfiles => ours,
+                // Its place is a Unix socket.
+                Capability::GatewayOrders => local && softhsm,
                 Capability::SecurityModule => token.is_some(),
                 Capability::SecurityModuleTrace => {
                     ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))

@@ -126,6 +126,13 @@ impl Bench {
         self.restart_own()
     }
 
+    /// Kills the gateway without warning and starts it again as it was.
+    pub fn kill_gateway(&mut self, ctx: &Ctx) -> Result<(), Stop> {
+        ctx.check()?;
+        self.gateway.process.crash();
+        self.restart_own()
+    }
+
     /// Restarts the gateway with its time from the time server and a store of its own.
     pub fn restart_gateway_timed(&mut self, ctx: &Ctx, settings: TimeSettings) -> Result<(), Stop> {
         ctx.check()?;
@@ -186,6 +193,11 @@ impl Bench {
         Ok(self
             .gateway
             .start_with(&self.gateway.config, &launch, deadline))
+    }
+
+    /// What the gateway is called.
+    pub fn gateway_id(&self) -> &str {
+        &self.gateway.config.device_id
     }
 
     /// Where the gateway listened when it was last well.

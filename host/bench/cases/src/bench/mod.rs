@@ -5,6 +5,7 @@ mod boards;
 mod cls;
 mod han;
 mod life;
+mod orders;
 mod time;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use smgw_units::{DeviceId, UtcNanos};
 pub use self::boards::BoardNetwork;
 pub use self::han::PlainLook;
 pub use self::life::{GatewayRig, ModuleFault};
+pub use self::orders::{Answered, Exported};
 pub use self::time::{SecondGateway, Seen, TimeSettings, TimeSource};
 use crate::boards::RunningBoard;
 use crate::gateway::Listening;

@@ -106,6 +106,7 @@ impl Bench {
         let mut config = self.gateway.config.clone();
         config.meter.clear();
         config.profiles = None;
+        config.local = None;
         config.han.user.retain(|user| user.meters.is_empty());
         config.cls.profile.clear();
         config.store.path = format!("{name}.sqlite").into();

@@ -12,7 +12,8 @@ use crate::bench::Bench;
 
 const NEEDS: &[Capability] = &[Capability::Gateway, Capability::Consumer];
 const CONSUMER_LOG: &str = "/smgw/con/v1/exp/log";
-const SYSTEM_LOG: &str = "/smgw/srv/v1/exp/log";
+/// What the technician reads.
+pub(super) const SYSTEM_LOG: &str = "/smgw/srv/v1/exp/log";
 
 /// VDE 2.77.
 pub const LOG_01: Case<Bench> = Case {
@@ -297,7 +298,13 @@ pub const LOG_06: Case<Bench> = Case {
     },
 };
 
-fn read(ctx: &mut Ctx, bench: &Bench, party: &Party, path: &str) -> Result<Vec<Value>, Stop> {
+/// The entries of a log in the HAN, oldest first.
+pub(super) fn read(
+    ctx: &mut Ctx,
+    bench: &Bench,
+    party: &Party,
+    path: &str,
+) -> Result<Vec<Value>, Stop> {
     let body = bench.han_get(ctx, party, path)?.body;
     let mut log: Value = serde_json::from_slice(&body).or_rig("reading a log")?;
     match log.get_mut("entries").map(Value::take) {
@@ -325,11 +332,13 @@ fn wait_for_entry(
     })
 }
 
-fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
+/// A text of an entry; empty when it is not there.
+pub(super) fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
     entry.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn number(entry: &Value, field: &str) -> Option<u64> {
+/// A number of an entry.
+pub(super) fn number(entry: &Value, field: &str) -> Option<u64> {
     entry.get(field).and_then(Value::as_u64)
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rows of the rehearsal catalogue, one module per area.
 
+pub mod administration;
 pub mod clock;
 pub mod cls;
 pub mod consumer;
+pub mod log_export;
 pub mod logs;
 pub mod metering;
 pub mod proxy;

@@ -198,6 +198,77 @@ pub const MET_08: Case<Bench> = Case {
     },
 };
 
+/// Power cuts, as far as a kill is one.
+pub const MET_19: Case<Bench> = Case {
+    id: "MET-19",
+    version: 1,
+    title: "Values and registers survive kills at random instants: nothing lost, nothing counted twice",
+    level: Level::Must,
+    interface: Interface::Han,
+    requirements: &["TR-03109-1 TAF 2"],
+    applies_if: &[],
+    assumptions: ASSUMPTIONS,
+    needs: &[
+        Capability::GatewayKill,
+        Capability::GatewayProfiles,
+        Capability::Consumer,
+        Capability::MeterSmlSimulated,
+    ],
+    budget: Duration::from_secs(420),
+    steps: &[
+        "for 90 s: let a random time of up to a third of a registration period pass, read the original list of the SML meter, kill the gateway (SIGKILL), start it again",
+        "every entry read before a kill is still there and the same, no grid point stands twice",
+        "over every interval since the evaluation began the total register of the tariff grew by exactly the difference of the original values",
+    ],
+    run: |ctx, bench| {
+        let sml = bench.meters.sml()?.id;
+        let tariffs = bench.ordered.tariffs.clone();
+        let Some(tariff) = tariffs.iter().find(|tariff| tariff.meter == sml) else {
+            return Err(Stop::Bench("the SML meter has no tariff".into()));
+        };
+        let mut random = ctx.seed();
+        let until = ctx.phase(Duration::from_secs(90));
+        let mut read = Vec::new();
+        let mut kills = 0u32;
+        while !until.expired() {
+            // Knuth's multiplier; the upper half is random enough for pauses.
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let part = (random >> 32) as f64 / f64::from(u32::MAX);
+            ctx.pass_time(ctx.phase((bench.period() / 3).mul_f64(part)))?;
+            read = bench.value_list(ctx, sml, tariff.register)?.entries;
+            bench.kill_gateway(ctx)?;
+            kills += 1;
+            let now = bench.value_list(ctx, sml, tariff.register)?.entries;
+            if !now.starts_with(&read) {
+                ctx.fail(format!(
+                    "kill {kills}: entries read before it are not there"
+                ));
+            }
+        }
+        ctx.note("kills", kills.to_string());
+        let newest = read.last().map(Entry::target);
+        let seen = wait_for_intervals(ctx, bench, tariff, |intervals| {
+            intervals.last().map(|interval| interval.from) > newest
+        })?;
+        for interval in &seen.intervals {
+            let grew = seen.growth(OrderedTariff::TOTAL, interval);
+            let expected = [Some(interval.energy)];
+            expect(ctx, tariff, interval, "total grew", &expected, &[grew]);
+        }
+        let list = bench.value_list(ctx, sml, tariff.register)?;
+        let rises = list.entries.is_sorted_by(|a, b| a.target() < b.target());
+        ctx.expect(
+            rises,
+            "grid points of the original list",
+            "each once",
+            if rises { "each once" } else { "not rising" },
+        );
+        bench.han_alive(ctx)
+    },
+};
+
 /// VDE §7.1: the inner signature vouches for each value.
 pub const MET_17: Case<Bench> = Case {
     id: "MET-17",
