@@ -172,13 +172,13 @@ pub const ADM_03: Case<Bench> = Case {
             );
         }
         let list = bench.value_list(ctx, tariff.meter, tariff.register)?;
-        let before = UtcNanos(first.0 - 2 * period.as_nanos() as i64);
+        let before = UtcNanos(first.0 - period.as_nanos() as i64);
         let entries = list.entries.iter().map(|entry| entry.target());
         let around: Vec<_> = entries
             .filter(|at| (before..=fourth).contains(at))
             .collect();
         let step = period.as_nanos() as i64;
-        let expected: Vec<_> = (0..6)
+        let expected: Vec<_> = (0..5)
             .map(|point| UtcNanos(before.0 + point * step))
             .collect();
         ctx.expect(

@@ -181,6 +181,7 @@ pub const LOG_08: Case<Bench> = Case {
     ],
     run: |ctx, bench| {
         let technician = &bench.parties.technician;
+        wait_for_quiet(ctx, bench)?;
         let before = export(ctx, bench, CALIBRATION, None)?;
         let newest = logs::read(ctx, bench, technician, SYSTEM_LOG)?;
         let newest = newest
@@ -240,6 +241,27 @@ pub const LOG_08: Case<Bench> = Case {
         bench.han_alive(ctx)
     },
 };
+
+/// Refusals of cases before this one may be counted together with those to come, as long as they are fresh.
+fn wait_for_quiet(ctx: &mut Ctx, bench: &Bench) -> Result<(), Stop> {
+    const FRESH: i64 = 21;
+    ctx.progress("earlier refusals run out");
+    let patience = ctx.phase(Duration::from_secs(90));
+    ctx.wait_for(patience, |ctx| {
+        let entries = logs::read(ctx, bench, &bench.parties.technician, SYSTEM_LOG)?;
+        let refusals = entries.iter().rev();
+        let newest = refusals
+            .filter(|entry| text(entry, "message").contains("HAN request"))
+            .find_map(|entry| text(entry, "timestamp").parse::<Timestamp>().ok());
+        let now = bench.now_utc().seconds();
+        if newest.is_none_or(|newest| newest.as_second() + FRESH < now) {
+            return Ok(Some(()));
+        }
+        ctx.pass_time(ctx.phase(Duration::from_secs(1)))?;
+        Ok(None)
+    })
+    .map(|_| ())
+}
 
 /// How many events stand behind these entries: of each run the highest count.
 fn runs(entries: &[&Value]) -> u64 {
