@@ -206,6 +206,7 @@ pub fn bring_up(grounds: &Grounds, around: &Surroundings<'_>) -> Result<Bench, B
                 socket: "smgw.sock".into(),
             }),
         time: None,
+        clock: None,
     };
     let time = start_time(rig, &files, &gateway_certificate, around.clock, &taps.wan)?;
     let launch = Launch {

@@ -21,6 +21,7 @@ use bench_engine::{Deadline, Health, Trouble};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bench::ClockConfig;
 use crate::host::Process;
 
 /// `smgw.config/1` as documented; written here, read by the gateway.
@@ -52,6 +53,17 @@ pub struct GatewayConfig {
     /// Where the time comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<TimeConfig>,
+    /// What moves the time on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockConfig>,
+}
+
+/// `[local]`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LocalConfig {
+    /// The Unix socket, beside the configuration.
+    pub socket: PathBuf,
 }
 
 /// `[local]`.

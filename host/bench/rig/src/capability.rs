@@ -60,6 +60,8 @@ capabilities! {
     GatewayProfiles = "gateway.profiles",
     /// A gateway whose administration the bench can reach: orders, and exports of log books.
     GatewayOrders = "gateway.orders",
+    /// A gateway of our own beside the one under test, whose clock the bench advances.
+    GatewayDrivenClock = "gateway.driven-clock",
     /// A security module the bench knows of.
     SecurityModule = "security-module",
     /// A security module whose calls can be recorded.
@@ -192,6 +194,8 @@ impl Rig {
                 Capability::GatewayProfiles => ours,
                 // Its place is a Unix socket.
                 Capability::GatewayOrders => local && softhsm,
+                // Orders come over a Unix socket; a module that is no software's takes no second user.
+                Capability::GatewayDrivenClock => local && softhsm,
                 Capability::SecurityModule => token.is_some(),
                 Capability::SecurityModuleTrace => {
                     ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))

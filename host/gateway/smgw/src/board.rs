@@ -59,6 +59,7 @@ pub struct Board {
     lines: Vec<Mutex<Line>>,
     kept: AtomicU64,
     lost: AtomicU64,
+    telegrams: AtomicU64,
 }
 
 /// What became of the entries since the start.
@@ -92,6 +93,7 @@ impl Board {
             lines: meters.into_iter().map(line).collect(),
             kept: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            telegrams: AtomicU64::new(0),
         }
     }
 
@@ -123,8 +125,14 @@ impl Board {
         self.lines.iter().map(|line| lock(line).id)
     }
 
+    /// Telegrams that came since the start, usable or not.
+    pub fn telegrams(&self) -> u64 {
+        self.telegrams.load(Ordering::Relaxed)
+    }
+
     /// A telegram came on the line of meter number `meter`.
     pub fn received(&self, meter: usize, reception: Reception) {
+        self.telegrams.fetch_add(1, Ordering::Relaxed);
         let Some(line) = self.lines.get(meter) else {
             return;
         };

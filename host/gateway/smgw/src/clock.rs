@@ -7,41 +7,81 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use smgw_core::clock::{Discipline, Validity};
 use smgw_units::{Nanos, UtcNanos};
 
+pub use self::driven::AdvanceError;
+use self::driven::Driven;
+
+mod driven;
+
 /// A handle on the clock; clones tell the same time.
 #[derive(Clone, Debug)]
-pub struct Clock(Arc<Kind>);
+pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
-enum Kind {
-    /// The operating system's UTC (`CLOCK_REALTIME`), taken as valid.
+struct Inner {
+    oscillator: Oscillator,
+    /// An offset to the oscillator, as a time server's answers set it; without it the oscillator's UTC is taken as valid.
+    discipline: Option<Mutex<Discipline>>,
+}
+
+/// What moves time on.
+#[derive(Debug)]
+enum Oscillator {
+    /// The operating system's clocks.
     System { origin: Instant },
-    /// An offset to the monotonic clock, as a time server's answers set it.
-    Disciplined {
-        origin: Instant,
-        discipline: Box<Mutex<Discipline>>,
-    },
+    /// Orders over the local socket.
+    Driven(Driven),
+}
+
+impl Oscillator {
+    /// Time since it was made.
+    fn monotonic(&self) -> Nanos {
+        match self {
+            // 2^64 ns are 584 years.
+            Self::System { origin } => Nanos(origin.elapsed().as_nanos() as u64),
+            Self::Driven(driven) => driven.now(),
+        }
+    }
+
+    /// UTC as far as it knows.
+    fn utc(&self) -> UtcNanos {
+        match self {
+            Self::System { .. } => system_now(),
+            Self::Driven(driven) => driven.utc(),
+        }
+    }
 }
 
 impl Clock {
     /// The operating system's clock, which somebody else keeps right.
     pub fn system() -> Self {
-        let origin = Instant::now();
-        Self(Arc::new(Kind::System { origin }))
+        Self::new(None, None::<fn(Nanos, UtcNanos) -> Discipline>)
     }
 
-    /// A clock that a time server disciplines; until its first answer it assumes the operating system's time and is
+    /// A clock that shows `driven_from` until it is advanced, or else goes with the operating system's; and that a time
+    /// server disciplines, if one is to: until its first answer such a clock assumes the oscillator's time and is
     /// invalid. `make` gets monotonic now and the assumed UTC.
-    pub fn disciplined(make: impl FnOnce(Nanos, UtcNanos) -> Discipline) -> Self {
-        let origin = Instant::now();
-        let discipline = Box::new(Mutex::new(make(Nanos(0), system_now())));
-        Self(Arc::new(Kind::Disciplined { origin, discipline }))
+    pub fn new(
+        driven_from: Option<UtcNanos>,
+        make: Option<impl FnOnce(Nanos, UtcNanos) -> Discipline>,
+    ) -> Self {
+        let oscillator = match driven_from {
+            Some(start) => Oscillator::Driven(Driven::new(start)),
+            None => Oscillator::System {
+                origin: Instant::now(),
+            },
+        };
+        let discipline = make.map(|make| Mutex::new(make(Nanos(0), oscillator.utc())));
+        Self(Arc::new(Inner {
+            oscillator,
+            discipline,
+        }))
     }
 
     /// Now, in UTC.
     pub fn now(&self) -> UtcNanos {
         match self.discipline() {
             Some(discipline) => discipline.utc(self.monotonic()),
-            None => system_now(),
+            None => self.0.oscillator.utc(),
         }
     }
 
@@ -59,19 +99,67 @@ impl Clock {
 
     /// Time since this clock was made, which no correction touches.
     pub fn monotonic(&self) -> Nanos {
-        let (Kind::System { origin } | Kind::Disciplined { origin, .. }) = &*self.0;
-        // 2^64 ns are 584 years.
-        Nanos(origin.elapsed().as_nanos() as u64)
+        self.0.oscillator.monotonic()
     }
 
-    /// The machine behind a disciplined clock; `None` for the operating system's.
+    /// The machine behind a disciplined clock; `None` for one that needs no time server.
     pub fn discipline(&self) -> Option<MutexGuard<'_, Discipline>> {
-        match &*self.0 {
-            Kind::System { .. } => None,
-            // The machine is consistent between any two calls.
-            Kind::Disciplined { discipline, .. } => {
-                Some(discipline.lock().unwrap_or_else(PoisonError::into_inner))
-            }
+        let discipline = self.0.discipline.as_ref()?;
+        // The machine is consistent between any two calls.
+        Some(discipline.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For somebody who waits for instants of this clock.
+    pub fn alarm(&self) -> Alarm {
+        let seat = self.driven().map(Driven::seat);
+        Alarm {
+            clock: self.clone(),
+            seat,
+        }
+    }
+
+    /// Lets a driven clock be so late, and returns when everybody with an alarm has done what was due. What its oscillator
+    /// shows is meant; a time server may make something else of it.
+    ///
+    /// # Errors
+    /// [`NotDriven`] and [`Backwards`](AdvanceError::Backwards).
+    ///
+    /// [`NotDriven`]: AdvanceError::NotDriven
+    pub async fn advance(&self, to: UtcNanos) -> Result<(), AdvanceError> {
+        let driven = self.driven().ok_or(AdvanceError::NotDriven)?;
+        driven.advance(to).await
+    }
+
+    fn driven(&self) -> Option<&Driven> {
+        match &self.0.oscillator {
+            Oscillator::System { .. } => None,
+            Oscillator::Driven(driven) => Some(driven),
+        }
+    }
+}
+
+/// A place among those who wait for instants of a clock: a driven clock knows by it when all of them are done. Whoever has
+/// one and waits for anything else keeps that clock waiting.
+#[derive(Debug)]
+pub struct Alarm {
+    clock: Clock,
+    seat: Option<usize>,
+}
+
+impl Alarm {
+    /// Returns after `span` of the clock's monotonic time.
+    pub async fn sleep(&self, span: Duration) {
+        match self.clock.driven().zip(self.seat) {
+            Some((driven, seat)) => driven.sleep(seat, span).await,
+            None => tokio::time::sleep(span).await,
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some((driven, seat)) = self.clock.driven().zip(self.seat) {
+            driven.leave(seat);
         }
     }
 }

@@ -26,7 +26,7 @@ use toml::Spanned;
 mod raw;
 
 use raw::{
-    Hex, Raw, RawCls, RawHan, RawLmn, RawMeter, RawModuleKind, RawProtocol, RawRole,
+    Hex, Raw, RawClock, RawCls, RawHan, RawLmn, RawMeter, RawModuleKind, RawProtocol, RawRole,
     RawSecurityModule, RawTime, Text,
 };
 
@@ -57,6 +57,8 @@ pub struct Config {
     pub cls: Cls,
     /// Where the time comes from; without it the operating system's clock is taken as valid.
     pub time: Option<Time>,
+    /// What a clock shows at the start that only orders over the local socket move on.
+    pub driven_from: Option<UtcNanos>,
 }
 
 /// The time server, and how far the clock is trusted without it.
@@ -336,6 +338,9 @@ impl Resolver<'_> {
             security_module,
             store: self.beside(&raw.store.path),
             profiles: raw.profiles.map(|profiles| self.beside(&profiles.path)),
+            driven_from: (raw.clock.as_ref())
+                .map(|clock| self.driven_from(clock, raw.local.is_some()))
+                .transpose()?,
             local_socket: raw.local.map(|local| self.beside(&local.socket)),
             registration_period: period.into_inner().0,
             han: self.han(raw.han, &meters)?,
@@ -612,6 +617,18 @@ impl Resolver<'_> {
             key: KeyId(raw.key),
             chain,
         })
+    }
+
+    fn driven_from(&self, raw: &RawClock, has_socket: bool) -> Result<UtcNanos, ConfigError> {
+        let text = &raw.driven_from;
+        if !raw.rehearsal {
+            return Err(self.meaning(text, "driven-from is for rehearsal = true only"));
+        }
+        if !has_socket {
+            return Err(self.meaning(text, "driven-from needs a [local] socket for the orders"));
+        }
+        let what = "expected an instant such as \"2027-03-28T00:00:00Z\"";
+        crate::clock::instant(text.as_ref()).ok_or_else(|| self.meaning(text, what))
     }
 
     fn leaf(&self, file: &Spanned<PathBuf>) -> Result<CertificateDer<'static>, ConfigError> {

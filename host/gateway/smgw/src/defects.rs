@@ -31,12 +31,16 @@ defects! {
     WideWindow, "met-01-wide-window", "MET-01", "a value within 10 % of the period counts for the grid point";
     ZeroFill, "met-02-zero-fill", "MET-02", "a value that never came becomes the value 0 with a clean status";
     RepeatedCapture, "met-03-repeated-capture", "MET-03", "every second capture time repeats the one before";
+    RepeatedHour, "met-04-repeated-hour", "MET-04", "the hour that October repeats is told with the UTC of its first time";
     SwappedSteps, "met-06-swapped-steps", "MET-06", "what belongs to one tariff step is booked to the other";
     TotalOffByOne, "met-07-total-off-by-one", "MET-07", "the total register is one unit too high";
     NoErrorRegister, "met-08-no-error-register", "MET-08", "energy of a gap with a switch of the step goes to the first step";
+    LongMemory, "met-09-long-memory", "MET-09", "readings on demand are kept for 43 days";
+    LowMaxima, "met-11-low-maxima", "MET-11", "largest powers are told a unit too low";
     StrayStatusBit, "met-18-stray-bit", "MET-18", "a status bit that no table defines is set";
     LostRegisters, "met-19-lost-registers", "MET-19", "registers begin anew with every start";
     ListWithoutEnd, "met-20-list-without-end", "MET-20", "names of derived lists lack the last part";
+    EndlessList, "met-21-endless-list", "MET-21", "the list of a meter that is replaced goes on";
     ForeignSignature, "met-17-foreign-signature", "MET-17", "inner signatures cover one byte more than they should";
     LongQuestion, "tim-01-long-question", "TIM-01", "questions to the time server carry an extension field";
     TalkativeQuestion, "tim-02-talkative-question", "TIM-02", "questions to the time server tell the gateway's own time and poll interval";
@@ -45,8 +49,11 @@ defects! {
     AnyAnswer, "tim-05-any-answer", "TIM-05", "leap indicator, version and mode of answers are not looked at";
     AnyJump, "tim-06-any-jump", "TIM-06", "a synchronised clock follows a jump of any size";
     SecondAnswer, "tim-07-second-answer", "TIM-07", "an invalid clock is set by the second answer only";
+    HastyPolls, "tim-08-hasty", "TIM-08", "the time server is asked every 30 s";
+    FirstEra, "tim-09-first-era", "TIM-09", "timestamps of the time server always count from 1900";
     WideTimeLimit, "tim-10-wide-limit", "TIM-10", "time stays valid up to 30 % of the registration period";
     UnmarkedTime, "tim-11-unmarked", "TIM-11", "values taken with an invalid time lack status bit 9";
+    SilentStep, "tim-12-silent-step", "TIM-12", "corrections of the clock are not taken down";
     AnyQuestion, "tim-13-any-question", "TIM-13", "the time service answers anything that is sent to it";
     AlwaysSynchronised, "tim-14-always-synchronised", "TIM-14", "the time service repeats its source's stratum and never says that it has no time";
     LateStamp, "tim-15-late-stamp", "TIM-15", "telegrams more than 2 s away from the grid are stamped 700 ms late";
@@ -151,10 +158,44 @@ impl Defects {
                 seeded::add(line, 1);
             }
             Some(Defect::NoErrorRegister) => seeded::hide_error_register(line),
+            Some(Defect::LowMaxima) if line.entry.obis == seeded::MAXIMUM => seeded::add(line, -1),
             _ => {}
         }
         #[cfg(not(feature = "defects"))]
         let _ = line;
+    }
+
+    /// Before which instant derived lines are removed.
+    pub fn expiry(self, before: UtcNanos) -> UtcNanos {
+        match self.has(Defect::LongMemory) {
+            // To the day before, whatever the clocks do.
+            true => UtcNanos(before.0 - 36 * 3_600_000_000_000),
+            false => before,
+        }
+    }
+
+    /// The grid point of an entry as it is told.
+    pub fn told_target(self, target: UtcNanos) -> UtcNanos {
+        const HOUR: i64 = 3_600_000_000_000;
+        let offset = |at: i64| {
+            let at = jiff::Timestamp::from_nanosecond(at.into()).ok()?;
+            Some(at.in_tz("Europe/Berlin").ok()?.offset())
+        };
+        let repeats = |at: i64| offset(at) < offset(at - HOUR);
+        match self.has(Defect::RepeatedHour) && repeats(target.0) {
+            true => UtcNanos(target.0 - HOUR),
+            false => target,
+        }
+    }
+
+    /// The time that an answer of the time server tells.
+    pub fn told_time(self, utc: UtcNanos) -> UtcNanos {
+        /// 2036-02-07T06:28:16Z.
+        const SECOND_ERA: UtcNanos = UtcNanos::from_seconds(2_085_978_496);
+        match self.has(Defect::FirstEra) && utc >= SECOND_ERA {
+            true => UtcNanos(utc.0 - (1 << 32) * 1_000_000_000),
+            false => utc,
+        }
     }
 
     /// The receive stamp of a telegram whose first byte came at `stamp`.
@@ -291,6 +332,7 @@ mod seeded {
     use tokio::sync::mpsc;
 
     const ERROR: Obis = Obis([1, 0, 1, 8, 63, 255]);
+    pub(super) const MAXIMUM: Obis = Obis([1, 0, 1, 6, 0, 255]);
 
     pub(super) fn swap_steps(line: &mut Derived) {
         let rate = &mut line.entry.obis.0[4];

@@ -223,7 +223,11 @@ fn carry_out(
             info!(%profile, recipient = %delivery.recipient, due = %delivery.due, lines = delivery.lines.len(), "to be sent");
             batch.deliveries.push(delivery);
         }
-        Effect::Expired { before } => batch.expired.push((profile.clone(), before)),
+        Effect::Expired { before } => {
+            batch
+                .expired
+                .push((profile.clone(), defects.expiry(before)));
+        }
         Effect::Finding { at, finding } if finding.is_trouble() => {
             warn!(%profile, %at, %finding, "evaluation");
             let event = Event::new(EventKind::TariffError).with(profile);
@@ -254,13 +258,23 @@ impl std::fmt::Debug for Evaluations {
 mod tests {
     use std::sync::Arc;
 
+    use smgw_core::log::Stamp;
+    use smgw_core::profile::ProfileSet;
     use smgw_core::{CombinedStatus, Content, Entry};
-    use smgw_units::{Decimal, Obis, Unit};
+    use smgw_units::{Decimal, DeviceId, Nanos, Obis, Unit};
 
     use super::*;
     use crate::store::{Options, Store};
 
     const METER: &str = "1smb0000000001";
+
+    fn stamp() -> Stamp {
+        Stamp {
+            utc: UtcNanos(0),
+            valid: true,
+            monotonic: Nanos(0),
+        }
+    }
 
     fn window(use_case: &str) -> [Window; 1] {
         let text = format!(
@@ -304,7 +318,7 @@ mod tests {
     fn total_after(states: BTreeMap<ProfileName, Vec<u8>>, windows: &[Window]) -> i128 {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
-        let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
+        let (journal, thread) = Journal::start(store, stamp).unwrap();
         let mut evaluations = Evaluations::new(states, Vec::new(), Defects::default());
         let mut last = batch(2, 110);
         let now = UtcNanos::from_seconds(1_811);
@@ -356,7 +370,7 @@ mod tests {
     fn registers_belong_to_the_profile_that_made_them() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
-        let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
+        let (journal, thread) = Journal::start(store, stamp).unwrap();
         let [cheap, dear] = ["bounds = [\"5\"]\n", "bounds = [\"50\"]\n"].map(window);
         let mut evaluations = Evaluations::new(BTreeMap::new(), Vec::new(), Defects::default());
         evaluations.arm(&cheap, UtcNanos::from_seconds(1));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use hsm_api::traced::Recorder;
 use hsm_tls::TlsConfigError;
 use smgw_core::clock::Validity;
-use smgw_core::log::{Event, EventKind};
+use smgw_core::log::{Event, EventKind, Stamp};
 use smgw_core::{Grid, GridError};
 use smgw_units::{DeviceId, UtcNanos};
 use thiserror::Error;
@@ -25,7 +25,7 @@ use tracing::info;
 use crate::active::Current;
 use crate::administration::{Administration, OrderError};
 use crate::board::Board;
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::cls;
 use crate::config::{Config, ConfigError, Protocol, Role, User};
 use crate::defects::{Defect, Defects};
@@ -173,7 +173,7 @@ pub fn run_with<S: Future<Output = ()>>(
         defects,
     });
     let meter_tls = meter_tls(&config, tls.as_ref())?;
-    let clock = crate::time::clock(config.time.as_ref(), config.registration_period, defects);
+    let clock = crate::time::clock(&config, defects);
     let metering = Metering::start(&config, grid, signer, meter_tls, &clock, defects)?;
     if let Err(error) = note_start(&metering.journal, &config) {
         metering.stop();
@@ -248,6 +248,7 @@ struct Parts {
     han: Server,
     desk: Desk,
     clock: Clock,
+    activation: Alarm,
     time: Option<TimeKeeper>,
     current: Current,
 }
@@ -267,6 +268,8 @@ impl Parts {
             None => None,
             Some(server) => Some(TimeKeeper {
                 clock: clock.clone(),
+                asking: clock.alarm(),
+                looking: clock.alarm(),
                 server: server.clone(),
                 tls: match &tls {
                     Some(tls) => Some(tls.time(server.certificate.clone())?),
@@ -310,8 +313,10 @@ impl Parts {
                 journal: metering.journal.clone(),
                 board,
                 clock: clock.clone(),
+                orders: metering.orders.clone(),
                 metrics,
             },
+            activation: clock.alarm(),
             clock,
             time,
             current,
@@ -370,6 +375,7 @@ async fn serve<S: Future<Output = ()>>(
         han,
         desk,
         clock,
+        activation,
         time,
         current,
     } = parts;
@@ -384,7 +390,12 @@ async fn serve<S: Future<Output = ()>>(
         stopping.clone(),
     ));
     servers.spawn(retain(journal, clock.clone(), stopping.clone()));
-    servers.spawn(activate(administration, clock, stopping.clone()));
+    servers.spawn(activate(
+        administration,
+        clock,
+        activation,
+        stopping.clone(),
+    ));
     if let Some(keeper) = time {
         servers.spawn(keeper.run(time_socket, stopping.clone()));
     }
@@ -405,6 +416,7 @@ async fn serve<S: Future<Output = ()>>(
 async fn activate(
     administration: Arc<Mutex<Administration>>,
     clock: Clock,
+    alarm: Alarm,
     mut stopping: Stopping,
 ) {
     loop {
@@ -419,7 +431,7 @@ async fn activate(
         };
         tokio::select! {
             // The clock may be a moment behind the timer.
-            () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
+            () = alarm.sleep(pause.max(SHORTEST_PAUSE)) => {}
             () = stopping.wait() => return,
         }
     }
@@ -528,8 +540,12 @@ impl Metering {
         let board = Arc::new(Board::new(ids.clone(), grid, clock.now()));
         let grids = Arc::new(Grids::new(grid));
         let told = clock.clone();
-        let time = move || (told.now(), told.validity() == Validity::Valid);
-        let (journal, journaling) = Journal::start(store, time)?;
+        let stamp = move || Stamp {
+            utc: told.now(),
+            valid: told.validity() == Validity::Valid,
+            monotonic: told.monotonic(),
+        };
+        let (journal, journaling) = Journal::start(store, stamp)?;
         let (keeper, keeping) = Keeper::start(journal.clone(), signer, board.clone())?;
         let (orders, received) = mpsc::channel();
         let measuring = Measuring {

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smgw_core::log::{Event, EventKind, Logs, Record, Stamp};
-use smgw_units::{Nanos, UtcNanos};
+use smgw_units::Nanos;
 use tracing::{error, info};
 
 use crate::store::{Batch, Store, StoreError};
@@ -23,8 +23,7 @@ struct Shared {
     store: Mutex<Store>,
     state: Mutex<State>,
     wake: Condvar,
-    started: Instant,
-    utc: Box<dyn Fn() -> (UtcNanos, bool) + Send + Sync>,
+    stamp: Box<dyn Fn() -> Stamp + Send + Sync>,
 }
 
 struct State {
@@ -45,14 +44,14 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Goes on behind the log books of `store`; `utc` tells the gateway's time and whether it is valid. The thread ends
-    /// after [`finish`](Self::finish).
+    /// Goes on behind the log books of `store`; `stamp` tells the gateway's times. The thread ends after
+    /// [`finish`](Self::finish).
     ///
     /// # Errors
     /// When the books cannot be read, or the operating system gives no thread.
     pub fn start(
         store: Store,
-        utc: impl Fn() -> (UtcNanos, bool) + Send + Sync + 'static,
+        stamp: impl Fn() -> Stamp + Send + Sync + 'static,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let logs = Logs::resume(store.log_ends()?, Nanos(0));
         let journal = Self(Arc::new(Shared {
@@ -65,8 +64,7 @@ impl Journal {
                 stopping: false,
             }),
             wake: Condvar::new(),
-            started: Instant::now(),
-            utc: Box::new(utc),
+            stamp: Box::new(stamp),
         }));
         let writer = journal.clone();
         let thread = std::thread::Builder::new()
@@ -120,6 +118,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Numbers what is due now, and keeps all that is noted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is noted stays noted.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        {
+            let mut state = lock(&self.0.state);
+            let due = state.logs.handle_time(now);
+            state.pending.extend(due);
+        }
+        self.keep(&mut lock(&self.0.store), &mut Batch::default())
+    }
+
     /// Why the store takes no values right now.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.0.state).trouble.clone()
@@ -142,13 +154,7 @@ impl Journal {
     }
 
     fn now(&self) -> Stamp {
-        let (utc, valid) = (self.0.utc)();
-        let elapsed = self.0.started.elapsed().as_nanos();
-        Stamp {
-            utc,
-            valid,
-            monotonic: Nanos(u64::try_from(elapsed).unwrap_or(u64::MAX)),
-        }
+        (self.0.stamp)()
     }
 
     fn note_in(&self, state: &mut State, event: &Event) {
@@ -241,7 +247,12 @@ mod tests {
 
     fn start(path: &Path, options: Options) -> (Journal, JoinHandle<()>) {
         let store = Store::open(path, options).unwrap();
-        Journal::start(store, || (UtcNanos::from_seconds(1_000), true)).unwrap()
+        let stamp = || Stamp {
+            utc: smgw_units::UtcNanos::from_seconds(1_000),
+            valid: true,
+            monotonic: Nanos(0),
+        };
+        Journal::start(store, stamp).unwrap()
     }
 
     fn fact(bytes: usize) -> Batch {

@@ -51,10 +51,18 @@ impl Signer {
     }
 }
 
+/// What the thread is told.
+#[derive(Debug)]
+enum Work {
+    Keep(Batch),
+    /// Everything before this is kept.
+    Settled(Sender<()>),
+}
+
 /// Takes batches; cheap to hand over.
 #[derive(Debug)]
 pub struct Keeper {
-    batches: Sender<Batch>,
+    works: Sender<Work>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -68,7 +76,7 @@ impl Keeper {
         signer: Option<Signer>,
         board: Arc<Board>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (batches, received) = mpsc::channel();
+        let (works, received) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let keeping = Keeping {
             journal,
@@ -79,7 +87,7 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("keeping".into())
             .spawn(move || keeping.run(&received))?;
-        Ok((Self { batches, waiting }, thread))
+        Ok((Self { works, waiting }, thread))
     }
 
     /// Whether another batch may come. While the store refuses, a few wait; then nothing more is to be decided, so that
@@ -91,9 +99,15 @@ impl Keeper {
     /// Hands over a batch.
     pub fn keep(&self, batch: Batch) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        if self.batches.send(batch).is_err() {
+        if self.works.send(Work::Keep(batch)).is_err() {
             error!("the keeping thread is gone: entries are lost");
         }
+    }
+
+    /// Has `settled` told when everything handed over before is kept, or lost.
+    pub fn settle(&self, settled: Sender<()>) {
+        // Who waits hears of an end by the end of the channel.
+        let _ = self.works.send(Work::Settled(settled));
     }
 }
 
@@ -105,8 +119,16 @@ struct Keeping {
 }
 
 impl Keeping {
-    fn run(self, batches: &Receiver<Batch>) {
-        while let Ok(mut batch) = batches.recv() {
+    fn run(self, works: &Receiver<Work>) {
+        while let Ok(work) = works.recv() {
+            let mut batch = match work {
+                Work::Keep(batch) => batch,
+                Work::Settled(settled) => {
+                    // Nobody may be waiting any more.
+                    let _ = settled.send(());
+                    continue;
+                }
+            };
             if let Some(signer) = &self.signer {
                 signer.sign(&mut batch);
             }

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -23,9 +23,10 @@ use tracing::warn;
 
 use crate::administration::{Administration, LONGEST_DOCUMENT, OrderError};
 use crate::board::Board;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::journal::Journal;
 use crate::listener;
+use crate::measuring::Order;
 use crate::metrics::Metrics;
 use crate::stop::Stopping;
 
@@ -42,6 +43,8 @@ pub struct Desk {
     pub board: Arc<Board>,
     /// The gateway's clock.
     pub clock: Clock,
+    /// Where the measuring thread is told that the clock was advanced.
+    pub orders: mpsc::Sender<Order>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -112,6 +115,9 @@ impl Desk {
                 );
             }
         };
+        if (&head.method, head.uri.path()) == (&Method::POST, "/clock") {
+            return self.advance(&document).await;
+        }
         let work = move || match (&head.method, head.uri.path()) {
             (&Method::GET, "/status") => json(StatusCode::OK, &self.status()),
             (&Method::GET, "/metrics") => self.metrics.render().map_or_else(
@@ -120,15 +126,57 @@ impl Desk {
             ),
             (&Method::GET, "/profiles") => json(StatusCode::OK, &self.versions()),
             (&Method::POST, "/profiles") => self.submit(&document),
-            (_, "/status" | "/metrics" | "/profiles") => {
-                text(StatusCode::METHOD_NOT_ALLOWED, "GET, and POST of /profiles")
+            (_, "/status" | "/metrics" | "/profiles" | "/clock") => {
+                let what = "GET, POST of /profiles, and only that of /clock";
+                text(StatusCode::METHOD_NOT_ALLOWED, what)
             }
-            _ => text(StatusCode::NOT_FOUND, "/status, /metrics, /profiles"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "/status, /metrics, /profiles, /clock",
+            ),
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(response) => response,
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"),
         }
+    }
+
+    /// Advances a driven clock; answered when everything due by then was decided and kept.
+    async fn advance(self: Arc<Self>, document: &[u8]) -> Response<Full<Bytes>> {
+        let to = str::from_utf8(document).ok();
+        let Some(to) = to.and_then(|text| clock::instant(text.trim())) else {
+            return refused(StatusCode::BAD_REQUEST, "the document is no instant");
+        };
+        // What was ordered before belongs to the time before.
+        let desk = self.clone();
+        let _ = tokio::task::spawn_blocking(move || desk.settle()).await;
+        if let Err(error) = self.clock.advance(to).await {
+            return refused(StatusCode::CONFLICT, &error.to_string());
+        }
+        let settle = move || {
+            self.settle();
+            let state = ClockState {
+                time: self.clock.now().to_string(),
+                time_valid: self.clock.validity() == Validity::Valid,
+                telegrams: self.board.telegrams(),
+            };
+            match self.journal.settle() {
+                Ok(()) => json(StatusCode::OK, &state),
+                Err(error) => refused(StatusCode::INSUFFICIENT_STORAGE, &error.to_string()),
+            }
+        };
+        match tokio::task::spawn_blocking(settle).await {
+            Ok(response) => response,
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"),
+        }
+    }
+
+    /// Returns when the measuring thread has done all it was told, and all it decided is kept.
+    fn settle(&self) {
+        let (settled, told) = mpsc::channel();
+        // Should the measuring thread be gone, the gateway is ending, and the channel ends at once.
+        let _ = self.orders.send(Order::Settle(settled));
+        let _ = told.recv();
     }
 
     fn submit(&self, document: &[u8]) -> Response<Full<Bytes>> {
@@ -228,6 +276,15 @@ struct MeterStatus {
     id: String,
     link: &'static str,
     reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ClockState {
+    time: String,
+    time_valid: bool,
+    /// How many came since the start, so that whoever sent some knows that they were there in time.
+    telegrams: u64,
 }
 
 #[derive(Serialize)]

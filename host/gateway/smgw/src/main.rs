@@ -46,10 +46,27 @@ enum Command {
     /// Log books.
     #[command(subcommand)]
     Log(LogCommand),
+    /// The clock, where the configuration says `[clock] driven-from`.
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// Hand over a set of profiles (smgw.profiles/1); it is taken as a whole or refused with the reason.
     Submit {
         /// The set.
         document: PathBuf,
+        /// Which gateway.
+        #[command(flatten)]
+        running: Running,
+    },
+}
+
+/// What can be done with a driven clock.
+#[derive(Subcommand)]
+enum ClockCommand {
+    /// Let it be that late; returns when everything due by then is decided and kept.
+    Advance {
+        /// An instant, as 2026-11-21T20:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        to: UtcNanos,
         /// Which gateway.
         #[command(flatten)]
         running: Running,
@@ -142,6 +159,10 @@ fn ask(command: Command) -> Result<ExitCode, String> {
         Command::Metrics(running) => (running, Method::GET, "/metrics", Vec::new()),
         Command::Profiles(running) => (running, Method::GET, "/profiles", Vec::new()),
         Command::Log(command) => return export(command),
+        Command::Clock(ClockCommand::Advance { to, running }) => {
+            let to = to.to_string().into_bytes();
+            (running, Method::POST, "/clock", to)
+        }
         Command::Submit { document, running } => {
             let text = std::fs::read(&document)
                 .map_err(|error| format!("cannot read {}: {error}", document.display()))?;

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use smgw_core::clock;
 use smgw_core::log::{Event, EventKind};
-use smgw_core::profile::{ProfileSet, Validity};
+use smgw_core::profile::{MeterProfile, ProfileSet, Validity};
 use smgw_core::{Entry, GapReason, Grid, Meter, Newest, Reading, Tolerance};
 use smgw_units::{DeviceId, Obis, UtcNanos};
 use tracing::{info, warn};
@@ -66,6 +66,8 @@ pub enum Order {
     Line(LineEvent),
     /// These sets of profiles count from now on, each for its grid points.
     Profiles(Vec<Window>),
+    /// The clock was advanced: to be told when all that is due is kept.
+    Settle(Sender<()>),
     /// The gateway ends.
     Stop,
 }
@@ -148,6 +150,10 @@ impl Measuring {
                 Ok(Order::Profiles(windows)) => {
                     self.arm(&mut machines, &windows, self.clock.now());
                 }
+                Ok(Order::Settle(settled)) => {
+                    self.handle_time(&mut machines, self.clock.now());
+                    self.keeper.settle(settled);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.handle_time(&mut machines, self.clock.now());
                 }
@@ -160,10 +166,19 @@ impl Measuring {
     /// it, and new ones begin early enough to see the window of their first grid point.
     fn arm(&mut self, machines: &mut Machines, windows: &[Window], now: UtcNanos) {
         let begin = windows.first().and_then(|window| window.span.from());
+        // Only with a seeded defect: a meter whose profile ends with the set before goes on.
+        let goes_on = |id| {
+            let ends =
+                |profile: &MeterProfile| profile.meter == id && profile.validity.to().is_some();
+            let mut sets = windows.iter().map(|window| &window.set);
+            self.defects.has(Defect::EndlessList) && sets.any(|set| set.meters.iter().any(ends))
+        };
         machines.lists.retain_mut(|lists| {
             match windows.iter().find(|window| window.number == lists.version) {
                 Some(window) => {
-                    if let Some(end) = window.span.to() {
+                    if let Some(end) = window.span.to()
+                        && !goes_on(lists.meter.id())
+                    {
                         lists.meter.close(end);
                     }
                     true

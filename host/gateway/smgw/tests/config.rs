@@ -366,3 +366,30 @@ fn time_is_optional_and_its_limits_are_kept() {
     let time = quick.time.unwrap();
     assert_eq!((time.poll_interval, time.shortest_poll), (second, second));
 }
+
+#[test]
+fn a_clock_is_driven_only_where_that_is_meant() {
+    let folder = Folder::new();
+    let local = "\n[local]\nsocket = \"smgw.sock\"\n";
+    let clock = "\n[clock]\ndriven-from = \"2027-03-28T00:00:00Z\"\nrehearsal = true\n";
+    assert_eq!(folder.load(GOOD).unwrap().driven_from, None);
+    let driven = folder.load(&[GOOD, local, clock].concat()).unwrap();
+    let from = driven.driven_from.unwrap().to_string();
+    assert_eq!(from, "2027-03-28T00:00:00Z");
+    for (local, clock, complaint) in [
+        ("", clock.to_owned(), "needs a [local] socket"),
+        (
+            local,
+            clock.replace("true", "false"),
+            "rehearsal = true only",
+        ),
+        (
+            local,
+            clock.replace("T00:00:00Z", ""),
+            "expected an instant",
+        ),
+    ] {
+        let error = folder.load(&[GOOD, local, &clock].concat()).unwrap_err();
+        assert!(error.contains(complaint), "{error}");
+    }
+}

@@ -15,6 +15,7 @@ mod lmn;
 mod mbus;
 mod replay;
 mod sml;
+mod told;
 mod worker;
 
 pub use clock::{Clock, Grid};
@@ -25,6 +26,7 @@ pub use mbus::{MbusConfig, MbusSlaveMeter};
 pub use replay::{Recording, ReplayMeter};
 pub use smgw_mbus::slave::Faults as MbusFaults;
 pub use sml::{SmlConfig, SmlFault, SmlPushMeter};
+pub use told::SmlToldMeter;
 pub use worker::{FrameStamp, MeterError, Register};
 
 #[cfg(test)]

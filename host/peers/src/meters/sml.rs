@@ -181,17 +181,17 @@ impl SmlPushMeter {
     }
 }
 
-struct Pusher {
-    config: SmlConfig,
-    transaction: u32,
-    previous: Option<Telegram>,
+pub(super) struct Pusher {
+    pub(super) config: SmlConfig,
+    pub(super) transaction: u32,
+    pub(super) previous: Option<Telegram>,
 }
 
 /// A telegram ready for the line.
 #[derive(Clone)]
-struct Telegram {
+pub(super) struct Telegram {
     id: String,
-    line: Vec<u8>,
+    pub(super) line: Vec<u8>,
     registers: Vec<Register>,
     sampled_at: Nanos,
 }
@@ -300,7 +300,7 @@ impl Pusher {
     }
 
     /// The telegram of instant `at`, at which its registers are sensed.
-    fn compose(&mut self, at: Nanos, fault: Option<&SmlFault>) -> Telegram {
+    pub(super) fn compose(&mut self, at: Nanos, fault: Option<&SmlFault>) -> Telegram {
         let config = &self.config;
         let server_id = match fault {
             Some(SmlFault::WrongServerId(other)) => other.server_id(),

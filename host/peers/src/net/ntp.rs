@@ -57,6 +57,8 @@ pub enum TimeFault {
 pub struct TimeMode {
     /// What its time differs from the true one by, in nanoseconds.
     pub offset: i64,
+    /// The time it tells instead, whenever it is asked.
+    pub standing: Option<UtcNanos>,
     /// What is wrong with each answer.
     pub faults: Vec<TimeFault>,
     /// How many questions are answered; all of them when not given.
@@ -68,6 +70,14 @@ impl TimeMode {
     pub fn offset(offset: i64) -> Self {
         Self {
             offset,
+            ..Self::default()
+        }
+    }
+
+    /// Time that stands still at `instant`.
+    pub fn standing(instant: UtcNanos) -> Self {
+        Self {
+            standing: Some(instant),
             ..Self::default()
         }
     }
@@ -320,7 +330,10 @@ fn answer(
     mode: &TimeMode,
     earlier: &mut VecDeque<[u8; LEN]>,
 ) -> Option<Vec<u8>> {
-    let stamp = |instant: UtcNanos| Timestamp::of(UtcNanos(instant.0.saturating_add(mode.offset)));
+    let stamp = |instant: UtcNanos| {
+        let instant = mode.standing.unwrap_or(instant);
+        Timestamp::of(UtcNanos(instant.0.saturating_add(mode.offset)))
+    };
     let transmit = question.last_chunk::<8>().copied().unwrap_or_default();
     let mut packet = Packet {
         leap: Leap::None,

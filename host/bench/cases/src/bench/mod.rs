@@ -3,6 +3,7 @@
 
 mod boards;
 mod cls;
+mod driven;
 mod han;
 mod life;
 mod orders;
@@ -26,6 +27,7 @@ use smgw_peers::net::{
 use smgw_units::{DeviceId, UtcNanos};
 
 pub use self::boards::BoardNetwork;
+pub use self::driven::{ClockConfig, DrivenGateway, DrivenSettings};
 pub use self::han::PlainLook;
 pub use self::life::{GatewayRig, ModuleFault};
 pub use self::orders::{Answered, Exported};

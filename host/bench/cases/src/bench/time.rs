@@ -10,7 +10,7 @@ use smgw_peers::net::{Failure, TimeMode, TimeServer, ask_time, ask_time_with};
 use smgw_units::{Nanos, UtcNanos};
 
 use super::{Bench, within};
-use crate::gateway::{Gateway, Listening, TimeConfig, write_private};
+use crate::gateway::{Gateway, GatewayConfig, Listening, TimeConfig, write_private};
 
 /// The time server of the rig.
 #[derive(Debug)]
@@ -111,17 +111,33 @@ impl Bench {
         config.cls.profile.clear();
         config.store.path = format!("{name}.sqlite").into();
         config.time = Some(self.time_config(settings)?);
+        let (process, listening) = self.start_beside(&config, &name)?;
+        let time =
+            (listening.time).ok_or_else(|| Stop::Device("no time service was announced".into()))?;
+        Ok(SecondGateway { process, time })
+    }
+
+    /// Starts a gateway beside the one under test, by a configuration that goes by `name`.
+    pub(super) fn start_beside(
+        &self,
+        config: &GatewayConfig,
+        name: &str,
+    ) -> Result<(Gateway, Listening), Stop> {
         let mut launch = self.gateway.launch.clone();
-        launch.config = self.runtime.path().join(format!("{name}.toml"));
+        launch.config = self.beside(name);
         write_private(&launch.config, config.to_toml().as_bytes())
             .or_rig("writing the second gateway's configuration")?;
         let what = "starting a second gateway";
-        let start = self.gateway.host.process(&config, &launch).or_rig(what)?;
+        let start = self.gateway.host.process(config, &launch).or_rig(what)?;
         let process = Gateway::default();
         let deadline = Deadline::after(self.start_budget());
-        let Listening { time, .. } = process.start(start, &launch.log, deadline).or_rig(what)?;
-        let time = time.ok_or_else(|| Stop::Device("no time service was announced".into()))?;
-        Ok(SecondGateway { process, time })
+        let listening = process.start(start, &launch.log, deadline).or_rig(what)?;
+        Ok((process, listening))
+    }
+
+    /// The configuration of a gateway that goes by `name`.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.runtime.path().join(format!("{name}.toml"))
     }
 
     /// What a gateway's time service says now.

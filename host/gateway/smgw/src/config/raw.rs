@@ -88,6 +88,16 @@ pub(super) struct Raw {
     pub(super) cls: RawCls,
     pub(super) lmn: Option<RawLmn>,
     pub(super) time: Option<RawTime>,
+    pub(super) clock: Option<RawClock>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawClock {
+    pub(super) driven_from: Spanned<String>,
+    /// Lifts the rule that time goes by itself, for a bench that has less of it.
+    #[serde(default)]
+    pub(super) rehearsal: bool,
 }
 
 /// The gateway's key and certificate towards meters that are asked through TLS.

@@ -178,7 +178,14 @@ fn consumer(
                 obis: obis.to_string(),
                 entries: entries
                     .iter()
-                    .map(|kept| Line::of(&kept.entry, &kept.signature))
+                    .map(|kept| {
+                        let target = defects.told_target(kept.entry.target);
+                        let entry = Entry {
+                            target,
+                            ..kept.entry
+                        };
+                        Line::of(&entry, &kept.signature)
+                    })
                     .collect(),
             };
             Ok(ok(&ValueLists {

@@ -34,13 +34,13 @@ pub(super) async fn run(shared: &Shared, tls: Arc<ClientConfig>) {
         let pause = next.saturating_since(clock.monotonic());
         match &mut connection {
             Some(open) if !pause.is_zero() => {
-                if open.quiet(pause).await.is_none() {
+                if open.quiet(keeper.asking.sleep(pause)).await.is_none() {
                     connection = None;
                 }
                 continue;
             }
             None if !pause.is_zero() => {
-                tokio::time::sleep(pause).await;
+                keeper.asking.sleep(pause).await;
                 continue;
             }
             _ => {}
@@ -88,11 +88,13 @@ impl Connection {
     }
 
     /// Keeps the connection for `pause`; `None` when it ended, or the server spoke unasked.
-    async fn quiet(&mut self, pause: Duration) -> Option<()> {
-        let until = (Instant::now() + pause).min(self.ends);
-        let spoke = tokio::time::timeout_at(until, self.stream.read_u8()).await;
-        // An end is as unwanted as an octet.
-        (spoke.is_err() && Instant::now() < self.ends).then_some(())
+    async fn quiet(&mut self, pause: impl Future<Output = ()>) -> Option<()> {
+        tokio::select! {
+            () = pause => (Instant::now() < self.ends).then_some(()),
+            () = tokio::time::sleep_until(self.ends) => None,
+            // An end is as unwanted as an octet.
+            _ = self.stream.read_u8() => None,
+        }
     }
 
     /// One question, and the octets that came for it with the instant of the last of them. Should more have come than

@@ -17,8 +17,8 @@ use smgw_ntp::{Answer, ClientRules, Ignored, Leap, ServerState};
 use tokio::net::UdpSocket;
 use tracing::{error, info, warn};
 
-use crate::clock::Clock;
-use crate::config::Time;
+use crate::clock::{Alarm, Clock};
+use crate::config::{Config, Time};
 use crate::defects::{Defect, Defects};
 use crate::journal::Journal;
 use crate::stop::Stopping;
@@ -35,17 +35,14 @@ pub enum TimeEvent {
 }
 
 /// The clock that a configuration asks for.
-pub fn clock(config: Option<&Time>, period: Duration, defects: Defects) -> Clock {
-    match config {
-        None => Clock::system(),
-        Some(time) => {
-            let settings = settings(time, period, defects);
-            Clock::disciplined(|start, utc| Discipline::new(settings, start, utc))
-        }
-    }
+pub fn clock(config: &Config, defects: Defects) -> Clock {
+    let settings = config.time.as_ref();
+    let settings = settings.map(|time| settings_of(time, config.registration_period, defects));
+    let make = settings.map(|settings| move |start, utc| Discipline::new(settings, start, utc));
+    Clock::new(config.driven_from, make)
 }
 
-fn settings(time: &Time, period: Duration, defects: Defects) -> ClockSettings {
+fn settings_of(time: &Time, period: Duration, defects: Defects) -> ClockSettings {
     let usual = ClockSettings::for_period(period);
     let mut settings = ClockSettings {
         drift_ppm: time.drift_ppm.unwrap_or(usual.drift_ppm),
@@ -54,6 +51,10 @@ fn settings(time: &Time, period: Duration, defects: Defects) -> ClockSettings {
         shortest_poll: time.shortest_poll.unwrap_or(usual.shortest_poll),
         ..usual
     };
+    if defects.has(Defect::HastyPolls) && time.poll_interval.is_none() {
+        settings.poll_interval = Duration::from_secs(30);
+        settings.shortest_poll = Duration::from_secs(30);
+    }
     if defects.has(Defect::AnyJump) {
         settings.longest_jump = Duration::MAX;
     }
@@ -67,6 +68,10 @@ fn settings(time: &Time, period: Duration, defects: Defects) -> ClockSettings {
 pub struct TimeKeeper {
     /// The clock.
     pub clock: Clock,
+    /// For the next question.
+    pub asking: Alarm,
+    /// For the next look at the clock.
+    pub looking: Alarm,
     /// Where to ask.
     pub server: Time,
     /// TLS towards the time server; `None` only with the seeded defect that runs without a module.
@@ -87,7 +92,7 @@ impl TimeKeeper {
         let asking = async {
             match keeper.keeper.tls.clone() {
                 Some(tls) => client::run(&keeper, tls).await,
-                None => std::future::pending().await,
+                None => keeper.keeper.asking.sleep(Duration::MAX).await,
             }
         };
         let serving = async {
@@ -116,7 +121,7 @@ impl Shared {
     /// Looks at the clock once a second, so that what it has to tell is told.
     async fn tick(&self) {
         loop {
-            tokio::time::sleep(TICK).await;
+            self.keeper.looking.sleep(TICK).await;
             let clock = &self.keeper.clock;
             if let Some(mut discipline) = clock.discipline() {
                 discipline.handle_time(clock.monotonic());
@@ -128,7 +133,7 @@ impl Shared {
     fn believe(&self, answer: Answer) {
         let sample = TimeSample {
             at: answer.at,
-            utc: answer.utc,
+            utc: self.keeper.defects.told_time(answer.utc),
             uncertainty: answer.uncertainty(),
         };
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,6 +167,10 @@ impl Shared {
 
     fn note(&self, event: &TimeEvent) {
         log(event);
+        let corrected = matches!(event, TimeEvent::Clock(ClockEvent::Stepped { .. }));
+        if corrected && self.keeper.defects.has(Defect::SilentStep) {
+            return;
+        }
         if let Some(event) = log_book_event(event) {
             self.keeper.journal.note(event);
         }
