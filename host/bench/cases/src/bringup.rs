@@ -13,7 +13,7 @@ use bench_evidence::trace::Trace;
 use bench_machine::{Guest, Images, Plugs, Remote, TimeServer};
 use bench_probe::qemu::Uplink;
 use bench_rig::role::{Cls, ClsActor, GatewayActor, GatewayTarget};
-use bench_rig::{Ics, Resource, Rig};
+use bench_rig::{Capability, Ics, Resource, Rig};
 use bench_timing::{BenchClock, NoiseFloor, StallWatch};
 use bench_wire::{Plug, Wire};
 use hsm_tls::TlsProfile;

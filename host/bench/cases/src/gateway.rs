@@ -66,14 +66,6 @@ pub struct LocalConfig {
     pub socket: PathBuf,
 }
 
-/// `[local]`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct LocalConfig {
-    /// The Unix socket, beside the configuration.
-    pub socket: PathBuf,
-}
-
 /// `[time]`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
