@@ -11,6 +11,7 @@ use smgw_mbus::Device;
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     entries: Vec<(Whose, Key)>,
+    authentic_only: bool,
 }
 
 /// For whom a key is.
@@ -29,6 +30,7 @@ impl Keys {
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
+            authentic_only: false,
         }
     }
 
@@ -37,6 +39,18 @@ impl Keys {
         let mut keys = Self::new();
         keys.insert(Whose::All, key);
         keys
+    }
+
+    /// The same keys, by which nothing is decrypted whose authentication is not right: what was forged is then refused
+    /// before its padding is looked at (TR-03116-3 §7, catalogue row LMR-07).
+    #[must_use]
+    pub fn authentic_only(mut self) -> Self {
+        self.authentic_only = true;
+        self
+    }
+
+    pub(crate) const fn wants_authentic(&self) -> bool {
+        self.authentic_only
     }
 
     /// Adds a key, in place of an earlier one for the same.

@@ -169,6 +169,15 @@ impl Message<'_> {
         let key = self.device.as_ref().and_then(|device| keys.of(device));
         let mac = self.check_mac(bytes, key);
         let mut payload = Span::rest(bytes, self.tpl.span.end());
+        if keys.wants_authentic()
+            && let Some(verdict) = self.not_authentic(mac)
+        {
+            return Opened {
+                verdict,
+                mac,
+                payload,
+            };
+        }
         let verdict = match self.tpl.mode() {
             0 => Verdict::Plain,
             5 => self.open_blocks(bytes, &mut payload, || {
@@ -204,6 +213,17 @@ impl Message<'_> {
             verdict,
             mac,
             payload,
+        }
+    }
+
+    /// Why a message is not to be opened by someone who wants authentic ones only. Mode 10 checks its own tag.
+    fn not_authentic(&self, mac: Option<MacCheck>) -> Option<Verdict> {
+        match mac {
+            _ if self.tpl.mode() == 10 => None,
+            Some(MacCheck::Good) => None,
+            Some(MacCheck::NoKey) => Some(Verdict::NoKey),
+            Some(MacCheck::Wrong | MacCheck::Unsupported) => Some(Verdict::TagWrong),
+            None => Some(Verdict::Unsupported(self.tpl.mode())),
         }
     }
 

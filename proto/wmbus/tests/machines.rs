@@ -517,3 +517,42 @@ fn no_changed_byte_is_believed() {
     println!("{changed} changed frames, {with_crc} of them with CRCs, {authenticated} with MAC");
     assert!(with_crc > 5000 && authenticated > 3000);
 }
+
+#[test]
+fn who_wants_authentic_messages_learns_nothing_of_others() {
+    let key = Key::new([1; 16]);
+    let application = [energy(1), energy(2)].concat();
+    let mut telegram = NewTelegram::new(SENDER, header(None), &application);
+    telegram.protection = Protection::B {
+        key: &key,
+        counter: 7,
+        mac: 5,
+        length: false,
+        key_information: None,
+    };
+    let good = telegram.encode(CrcFormat::Stripped).unwrap();
+    let read = |frame: &[u8], key: &Key| {
+        let keys = Keys::all(key.clone()).authentic_only();
+        Telegram::decode(frame, &keys, &mut FormatCache::default()).unwrap()
+    };
+    let opened = read(&good, &key);
+    assert_eq!(opened.verdict, Verdict::Authenticated);
+    assert_eq!(opened.records().count(), 2);
+    // Padding right or wrong, MAC wrong: the same answer, and not a byte decrypted.
+    let (mac, padding) = (opened.afl.unwrap().mac.unwrap(), opened.payload);
+    for at in [mac.at, padding.at, padding.at + 1, good.len() - 1] {
+        let mut forged = good.clone();
+        forged[at] ^= 1;
+        let refused = read(&forged, &key);
+        assert_eq!(refused.verdict, Verdict::TagWrong);
+        assert_eq!(refused.bytes, forged);
+        assert_eq!(refused.records().count(), 0);
+    }
+    let foreign = read(&good, &Key::new([2; 16]));
+    assert_eq!((foreign.verdict, foreign.bytes), (Verdict::TagWrong, good));
+    for (protection, mode) in [(Protection::None, 0), (Protection::A { key: &key }, 5)] {
+        telegram.protection = protection;
+        let frame = telegram.encode(CrcFormat::Stripped).unwrap();
+        assert_eq!(read(&frame, &key).verdict, Verdict::Unsupported(mode));
+    }
+}

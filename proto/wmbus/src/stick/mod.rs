@@ -113,6 +113,11 @@ impl<F: Framing> Framer<F> {
         }
     }
 
+    /// Bytes of a packet that has begun.
+    pub const fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Forgets the beginning of a packet: the line has been silent for too long.
     pub fn idle(&mut self) {
         self.noise += self.pending.len() as u64;
