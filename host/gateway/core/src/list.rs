@@ -34,6 +34,12 @@ pub enum GapReason {
     NoAnswer,
     /// Only damaged telegrams came.
     BadTelegram,
+    /// Telegrams came in a security mode that is not allowed.
+    Unprotected,
+    /// Telegrams came whose authentication is wrong.
+    NotAuthentic,
+    /// Only telegrams came whose message counter does not rise.
+    Replayed,
     /// Good telegrams came, but none near enough to the grid point.
     OffGrid,
     /// Another meter answered.
@@ -46,10 +52,13 @@ pub enum GapReason {
 
 impl GapReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::NoTelegram,
         Self::NoAnswer,
         Self::BadTelegram,
+        Self::Unprotected,
+        Self::NotAuthentic,
+        Self::Replayed,
         Self::OffGrid,
         Self::WrongMeter,
         Self::RegisterMissing,
@@ -62,6 +71,9 @@ impl GapReason {
             Self::NoTelegram => "no-telegram",
             Self::NoAnswer => "no-answer",
             Self::BadTelegram => "bad-telegram",
+            Self::Unprotected => "unprotected",
+            Self::NotAuthentic => "not-authentic",
+            Self::Replayed => "replayed",
             Self::OffGrid => "off-grid",
             Self::WrongMeter => "wrong-meter",
             Self::RegisterMissing => "register-missing",

@@ -23,6 +23,8 @@ impl CombinedStatus {
     pub const TIME_INVALID: u32 = 1 << 9;
     /// Bit 13: no value came in the window of the grid point.
     pub const NO_VALUE: u32 = 1 << 13;
+    /// Bit 17: the meter is read by radio.
+    pub const WIRELESS: u32 = 1 << 17;
 
     /// A value as it should be: nothing but the identification bits and the meter's own word.
     pub const fn of_value(meter: u32) -> Self {
@@ -46,6 +48,15 @@ impl CombinedStatus {
     pub const fn with_time_invalid(self) -> Self {
         Self {
             gateway: self.gateway | Self::TIME_INVALID,
+            meter: self.meter,
+        }
+    }
+
+    /// The same with bit 17: the meter is read by radio.
+    #[must_use]
+    pub const fn with_wireless(self) -> Self {
+        Self {
+            gateway: self.gateway | Self::WIRELESS,
             meter: self.meter,
         }
     }
@@ -82,5 +93,7 @@ mod tests {
         assert_eq!(CombinedStatus::of_gap().to_string(), "a004000000000000");
         let invalid = CombinedStatus::of_value(1 << 31).with_time_invalid();
         assert_eq!(invalid.to_string(), "a040000000000001");
+        let radio = CombinedStatus::of_value(0).with_wireless();
+        assert_eq!(radio.to_string(), "a000400000000000");
     }
 }

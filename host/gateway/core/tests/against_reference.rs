@@ -122,6 +122,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..1_000_000_i128).prop_map(Event::Reading),
         1 => prop::sample::select(vec![
             GapReason::BadTelegram,
+            GapReason::NotAuthentic,
+            GapReason::Replayed,
             GapReason::WrongMeter,
             GapReason::NoAnswer,
             GapReason::RegisterMissing,
