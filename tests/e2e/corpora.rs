@@ -342,7 +342,9 @@ fn configuration(dir: &Path, library: PathBuf, meters: &[Replayed]) -> GatewayCo
             path: dir.join("values.sqlite"),
         },
         profiles: None,
+        local: None,
         time: None,
+        clock: None,
         metering: MeteringConfig {
             registration_period: format!("{}s", PERIOD.as_secs()),
         },

@@ -4,7 +4,7 @@
 //! Relative paths of files are relative to the configuration file. Unknown keys are errors; an error
 //! names the line where it can and the nearest known key.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -23,8 +23,10 @@ use smgw_units::{DeviceId, Obis, UtcNanos};
 use thiserror::Error;
 use toml::Spanned;
 
+mod key;
 mod raw;
 
+pub use key::MasterKey;
 use raw::{
     Hex, Raw, RawClock, RawCls, RawHan, RawLmn, RawMeter, RawModuleKind, RawProtocol, RawRole,
     RawSecurityModule, RawTime, Text,
@@ -133,6 +135,18 @@ pub enum Protocol {
     },
     /// SML in TLS in HDLC, polled.
     HdlcLmn(HdlcLmn),
+    /// IEC 62056-21, read out (modes A to C and E).
+    Iec62056(Readout),
+    /// IEC 62056-21, data blocks the meter sends by itself (mode D, P1 ports).
+    Iec62056Push {
+        /// Its identification behind the slash; any of the manufacturer when not given.
+        identification: Option<String>,
+    },
+    /// Wireless M-Bus in security mode 7, through a receiver that several meters may share.
+    Wmbus {
+        /// The meter's master key.
+        key: MasterKey,
+    },
 }
 
 /// A meter on the wired LMN of the German norm.
@@ -146,6 +160,26 @@ pub struct HdlcLmn {
     pub certificate: CertificateDer<'static>,
     /// How long before the grid point the poll starts.
     pub poll_lead: Duration,
+}
+
+/// How a meter is read out by IEC 62056-21.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Readout {
+    /// The device address of the request; empty for the only meter of a line.
+    pub device_address: String,
+    /// Its identification behind the slash; any of the manufacturer when not given.
+    pub identification: Option<String>,
+    /// The speed stays whatever the meter offers.
+    pub fixed_baud: bool,
+    /// How long before the grid point the request is sent.
+    pub poll_lead: Duration,
+}
+
+impl Readout {
+    /// How long the dialogue takes until the data block begins: three reaction times of 200 ms and about 31 characters.
+    fn lead_at(baud: u32) -> Duration {
+        Duration::from_millis(600) + Duration::from_secs(310) / baud.max(1)
+    }
 }
 
 /// Data bits, parity, stop bits such as `8N1`.
@@ -433,14 +467,27 @@ impl Resolver<'_> {
     }
 
     fn meters(&self, raw: Vec<RawMeter>, has_lmn_key: bool) -> Result<Vec<Meter>, ConfigError> {
-        let (mut ids, mut ports) = (HashSet::new(), HashSet::new());
+        let (mut ids, mut ports, mut names) = (HashSet::new(), HashMap::new(), HashSet::new());
         let meters = raw.into_iter().map(|raw| {
             let id = raw.id.as_ref().0;
             if !ids.insert(id) {
                 return Err(self.meaning(&raw.id, format!("meter {id} appears twice")));
             }
-            if !ports.insert(raw.port.as_ref().clone()) {
-                return Err(self.meaning(&raw.port, "this port already belongs to another meter"));
+            // One receiver hears many meters.
+            let kind = (raw.protocol, raw.baud, raw.format.0);
+            let shared = ports.insert(raw.port.as_ref().clone(), kind);
+            if shared.is_some_and(|other| other != kind || raw.protocol != RawProtocol::Wmbus) {
+                let what = "this port already belongs to another meter; only wmbus meters share a \
+                            receiver, and its baud and format";
+                return Err(self.meaning(&raw.port, what));
+            }
+            // A telegram names manufacturer and number only.
+            let name =
+                [id.as_str().get(1..4), id.as_str().get(6..)].map(|part| part.map(str::to_owned));
+            let heard = (raw.port.as_ref().clone(), name);
+            if raw.protocol == RawProtocol::Wmbus && !names.insert(heard) {
+                let what = "another meter of this receiver has the same manufacturer and number";
+                return Err(self.meaning(&raw.id, what));
             }
             let registers: Vec<Obis> = raw.registers.as_ref().iter().map(|obis| obis.0).collect();
             let distinct: HashSet<_> = registers.iter().collect();
@@ -448,49 +495,7 @@ impl Resolver<'_> {
                 let what = "registers needs at least one OBIS code, and each only once";
                 return Err(self.meaning(&raw.registers, what));
             }
-            if let (Some(file), RawProtocol::Sml | RawProtocol::Mbus) =
-                (&raw.certificate, &raw.protocol)
-            {
-                return Err(self.meaning(file, "certificate is for hdlc-lmn only"));
-            }
-            let protocol = match (raw.protocol, raw.address, raw.poll_lead, raw.server_id) {
-                (RawProtocol::Sml, None, None, server_id) => Protocol::Sml {
-                    server_id: server_id
-                        .map_or_else(|| id.server_id().to_vec(), |Text(Hex(bytes))| bytes),
-                },
-                (RawProtocol::Sml, ..) => {
-                    return Err(self.meaning(&raw.id, "address and poll-lead are for mbus only"));
-                }
-                (RawProtocol::Mbus, Some(address), poll_lead, None) if address <= 250 => {
-                    Protocol::Mbus {
-                        address,
-                        poll_lead: poll_lead.map_or(DEFAULT_POLL_LEAD, |lead| lead.0),
-                    }
-                }
-                (RawProtocol::Mbus, _, _, Some(_)) => {
-                    return Err(self.meaning(&raw.id, "server-id is for sml only"));
-                }
-                (RawProtocol::Mbus, ..) => {
-                    return Err(self.meaning(&raw.id, "an mbus meter needs address = 0 to 250"));
-                }
-                (RawProtocol::HdlcLmn, Some(station @ 2..=126), poll_lead, server_id) => {
-                    let Some(file) = raw.certificate.as_ref().filter(|_| has_lmn_key) else {
-                        let what = "an hdlc-lmn meter needs certificate, and the section [lmn]";
-                        return Err(self.meaning(&raw.id, what));
-                    };
-                    Protocol::HdlcLmn(HdlcLmn {
-                        station,
-                        server_id: server_id
-                            .map_or_else(|| id.server_id().to_vec(), |Text(Hex(bytes))| bytes),
-                        certificate: self.leaf(file)?,
-                        poll_lead: poll_lead.map_or(DEFAULT_POLL_LEAD, |lead| lead.0),
-                    })
-                }
-                (RawProtocol::HdlcLmn, ..) => {
-                    let what = "an hdlc-lmn meter needs address = 2 to 126";
-                    return Err(self.meaning(&raw.id, what));
-                }
-            };
+            let protocol = self.protocol(&raw, has_lmn_key)?;
             Ok(Meter {
                 id,
                 protocol,
@@ -501,6 +506,88 @@ impl Resolver<'_> {
             })
         });
         meters.collect()
+    }
+
+    fn protocol(&self, raw: &RawMeter, has_lmn_key: bool) -> Result<Protocol, ConfigError> {
+        let wrong = |what: String| Err(self.meaning(&raw.id, what));
+        let given = [
+            ("server-id", raw.server_id.is_some()),
+            ("address", raw.address.is_some()),
+            ("poll-lead", raw.poll_lead.is_some()),
+            ("push", raw.push),
+            ("device-address", raw.device_address.is_some()),
+            ("fixed-baud", raw.fixed_baud),
+            ("identification", raw.identification.is_some()),
+            ("key-file", raw.key_file.is_some()),
+            ("certificate", raw.certificate.is_some()),
+        ];
+        let (kind, keys) = raw.protocol.keys();
+        for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+            if !keys.contains(key) {
+                let keys = keys.join(", ");
+                return wrong(format!("{key} is not for {kind}, which takes {keys}"));
+            }
+        }
+        let poll_lead = raw.poll_lead.as_ref().map(|lead| lead.0);
+        let server_id = || match &raw.server_id {
+            Some(Text(Hex(bytes))) => bytes.clone(),
+            None => raw.id.as_ref().0.server_id().to_vec(),
+        };
+        Ok(match raw.protocol {
+            RawProtocol::Sml => Protocol::Sml {
+                server_id: server_id(),
+            },
+            RawProtocol::Mbus => match raw.address {
+                Some(address @ 0..=250) => Protocol::Mbus {
+                    address,
+                    poll_lead: poll_lead.unwrap_or(DEFAULT_POLL_LEAD),
+                },
+                _ => return wrong(format!("{kind} needs address = 0 to 250")),
+            },
+            RawProtocol::HdlcLmn => {
+                let Some(station @ 2..=126) = raw.address else {
+                    return wrong(format!("{kind} needs address = 2 to 126"));
+                };
+                let Some(file) = raw.certificate.as_ref().filter(|_| has_lmn_key) else {
+                    return wrong(format!("{kind} needs certificate, and the section [lmn]"));
+                };
+                Protocol::HdlcLmn(HdlcLmn {
+                    station,
+                    server_id: server_id(),
+                    certificate: self.leaf(file)?,
+                    poll_lead: poll_lead.unwrap_or(DEFAULT_POLL_LEAD),
+                })
+            }
+            RawProtocol::Iec62056 if raw.push => {
+                let asked = [
+                    ("poll-lead", poll_lead.is_some()),
+                    ("device-address", raw.device_address.is_some()),
+                    ("fixed-baud", raw.fixed_baud),
+                ];
+                if let Some((key, _)) = asked.iter().find(|(_, is_given)| *is_given) {
+                    return wrong(format!("{key} is for meters that are asked, without push"));
+                }
+                Protocol::Iec62056Push {
+                    identification: raw.identification.clone(),
+                }
+            }
+            RawProtocol::Iec62056 => Protocol::Iec62056(Readout {
+                device_address: raw.device_address.clone().unwrap_or_default(),
+                identification: raw.identification.clone(),
+                fixed_baud: raw.fixed_baud,
+                poll_lead: poll_lead.unwrap_or_else(|| Readout::lead_at(raw.baud)),
+            }),
+            RawProtocol::Wmbus => {
+                let Some(file) = &raw.key_file else {
+                    return wrong(format!("{kind} needs key-file, its master key"));
+                };
+                let path = self.beside(file.as_ref());
+                let key = MasterKey::read(&path).map_err(|why| {
+                    self.meaning(file, format!("key-file {}: {why}", path.display()))
+                })?;
+                Protocol::Wmbus { key }
+            }
+        })
     }
 
     fn han(&self, raw: RawHan, meters: &[Meter]) -> Result<Han, ConfigError> {

@@ -342,7 +342,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
-        let (journal, thread) = Journal::start(store, || (UtcNanos(0), true)).unwrap();
+        let (journal, thread) = Journal::start(store, stamp).unwrap();
         let [owner, other]: [ProfileName; 2] = ["owner", "other"].map(|name| name.parse().unwrap());
         let meter: DeviceId = METER.parse().unwrap();
         let consumers = vec![(owner.clone(), vec![meter]), (other.clone(), Vec::new())];

@@ -2,6 +2,7 @@
 //! Start and end of the gateway. The order of the start is its safety: configuration, security
 //! module, meter ports, and only then listeners.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use crate::administration::{Administration, OrderError};
 use crate::board::Board;
 use crate::clock::{Alarm, Clock};
 use crate::cls;
-use crate::config::{Config, ConfigError, Protocol, Role, User};
+use crate::config::{Config, ConfigError, Meter, Protocol, Role, User};
 use crate::defects::{Defect, Defects};
 use crate::evaluating::{Consumers, Evaluations};
 use crate::han::{Server, View};
@@ -521,7 +522,14 @@ impl Metering {
         clock: &Clock,
         defects: Defects,
     ) -> Result<Self, Failure> {
-        let ports = config.meters.iter().map(|meter| {
+        // Meters that are heard by one receiver share its port.
+        let mut lines: Vec<(usize, &Meter)> = Vec::new();
+        for (number, meter) in config.meters.iter().enumerate() {
+            if lines.iter().all(|(_, other)| other.port != meter.port) {
+                lines.push((number, meter));
+            }
+        }
+        let ports = lines.iter().map(|(_, meter)| {
             lmn::open(meter).map_err(|source| Failure::Port {
                 meter: meter.id,
                 port: meter.port.clone(),
@@ -534,6 +542,10 @@ impl Metering {
             ..Options::default()
         };
         let store = Store::open(&config.store, options)?;
+        let radios = lines
+            .iter()
+            .map(|(_, meter)| lmn::radios(&config.meters, &meter.port, |fact| store.fact(fact)));
+        let radios: Vec<_> = radios.collect::<Result<_, _>>()?;
         let newest = store.newest_of_all()?;
         let evaluations = Evaluations::new(store.states()?, consumers(config), defects);
         let ids = config.meters.iter().map(|meter| meter.id);
@@ -548,8 +560,12 @@ impl Metering {
         let (journal, journaling) = Journal::start(store, stamp)?;
         let (keeper, keeping) = Keeper::start(journal.clone(), signer, board.clone())?;
         let (orders, received) = mpsc::channel();
+        let is_wireless = |meter: &&Meter| matches!(meter.protocol, Protocol::Wmbus { .. });
+        let wireless = config.meters.iter().filter(is_wireless);
         let measuring = Measuring {
             lines: ids.collect(),
+            wireless: wireless.map(|meter| meter.id).collect(),
+            facts: BTreeMap::new(),
             period: config.registration_period,
             tolerance: defects.tolerance(),
             grids: grids.clone(),
@@ -565,23 +581,18 @@ impl Metering {
             .name("measuring".into())
             .spawn(move || measuring.run(&received))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let meters = config
-            .meters
-            .iter()
-            .cloned()
-            .zip(ports)
-            .zip(tls)
-            .enumerate();
-        let lines = meters.map(|(number, ((meter, port), tls))| {
+        let lines = lines.into_iter().zip(radios).zip(ports);
+        let lines = lines.map(|(((number, meter), radios), port)| {
             let line = Line {
                 number,
-                meter,
+                meter: meter.clone(),
+                radios,
                 grid,
                 grids: grids.clone(),
                 clock: clock.clone(),
                 events: orders.clone(),
                 stop: stop.clone(),
-                tls,
+                tls: tls.get(number).cloned().flatten(),
                 defects,
             };
             lmn::spawn(line, port)

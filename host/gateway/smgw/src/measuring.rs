@@ -2,7 +2,7 @@
 //! The one thread that owns the value lists and the evaluations: what the lines tell becomes entries, entries become
 //! registers and deliveries, and all of one instant goes to the store together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -43,6 +43,13 @@ pub enum LineEventKind {
         id: String,
         /// What it says.
         readings: Vec<Reading>,
+    },
+    /// A message counter that must never count again; comes before its telegram.
+    Counter {
+        /// Under which key the store keeps it.
+        fact: String,
+        /// The counter.
+        counter: u32,
     },
     /// A telegram that cannot be used.
     Refused {
@@ -97,6 +104,10 @@ struct Lists {
 pub struct Measuring {
     /// Ids of the meters by the numbers of their lines.
     pub lines: Vec<DeviceId>,
+    /// Those among them that are heard by radio.
+    pub wireless: BTreeSet<DeviceId>,
+    /// Facts that go to the store with the next batch, within a second.
+    pub facts: BTreeMap<String, Vec<u8>>,
     /// The gateway's own registration period.
     pub period: Duration,
     /// How far from a grid point a value may lie.
@@ -157,7 +168,13 @@ impl Measuring {
                 Err(RecvTimeoutError::Timeout) => {
                     self.handle_time(&mut machines, self.clock.now());
                 }
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    let batch = self.batch();
+                    if batch != Batch::default() {
+                        self.keeper.keep(batch);
+                    }
+                    return;
+                }
             }
         }
     }
@@ -251,7 +268,7 @@ impl Measuring {
         made
     }
 
-    fn handle(&self, machines: &mut Machines, event: LineEvent) {
+    fn handle(&mut self, machines: &mut Machines, event: LineEvent) {
         let LineEvent {
             meter: number,
             stamp,
@@ -276,7 +293,13 @@ impl Measuring {
                     },
                 );
             }
+            LineEventKind::Counter { fact, counter } => {
+                self.facts.insert(fact, counter.to_be_bytes().into());
+            }
             LineEventKind::Refused { id, reason } => {
+                if FORGED.contains(&reason) {
+                    self.note_of(number, Event::new(EventKind::TelegramRefused).with(reason));
+                }
                 lists.for_each(|lists| lists.meter.fault(reason, stamp));
                 self.board.received(
                     number,
@@ -291,21 +314,30 @@ impl Measuring {
                 lists.for_each(|lists| lists.meter.fault(reason, stamp));
                 self.board.fault(number, reason);
                 if reason == GapReason::LinkLost {
-                    self.note_port(number, Event::new(EventKind::PortLost).with(reason));
+                    self.note_of(number, Event::new(EventKind::PortLost).with(reason));
                 }
             }
             LineEventKind::LinkUp => {
                 lists.for_each(|lists| lists.meter.link_up(stamp));
                 self.board.link_up(number);
-                self.note_port(number, Event::new(EventKind::PortBack));
+                self.note_of(number, Event::new(EventKind::PortBack));
             }
-            LineEventKind::Logged(event) => self.note_port(number, event),
+            LineEventKind::Logged(event) => self.note_of(number, event),
         }
     }
 
-    fn note_port(&self, number: usize, event: Event) {
+    /// Takes down an event about a meter.
+    fn note_of(&self, number: usize, event: Event) {
         if let Some(meter) = self.lines.get(number) {
             self.journal.note(event.subject(meter));
+        }
+    }
+
+    /// A batch with the facts that wait.
+    fn batch(&mut self) -> Batch {
+        Batch {
+            facts: std::mem::take(&mut self.facts).into_iter().collect(),
+            ..Batch::default()
         }
     }
 
@@ -318,7 +350,7 @@ impl Measuring {
         // Status bit 9 for what is decided while time is invalid (detail specifications table 15.1).
         let time_invalid = self.clock.validity() == clock::Validity::Invalid
             && !self.defects.has(Defect::UnmarkedTime);
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         for lists in &mut machines.lists {
             let mut entries = lists.meter.handle_time(now);
             if entries.is_empty() {
@@ -327,6 +359,9 @@ impl Measuring {
             let (meter, period) = (lists.meter.id(), seconds_of(lists.meter.grid()));
             self.defects.falsify_entries(meter, &mut entries);
             for mut entry in entries {
+                if self.wireless.contains(&meter) {
+                    entry.status = entry.status.with_wireless();
+                }
                 if time_invalid {
                     entry.status = entry.status.with_time_invalid();
                 }
@@ -385,6 +420,12 @@ fn log(meter: DeviceId, entry: &Entry) {
     }
 }
 
+/// Why telegrams are refused that somebody may have sent on purpose: these stand in the log (catalogue row LMR-02).
+const FORGED: [GapReason; 3] = [
+    GapReason::Unprotected,
+    GapReason::NotAuthentic,
+    GapReason::Replayed,
+];
 /// So that a clock that was stepped is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Between two looks whether the store takes more.

@@ -47,9 +47,9 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use smgw_core::log::Book;
+    use smgw_core::log::{Book, Stamp};
     use smgw_core::{CombinedStatus, Content, Entry};
-    use smgw_units::{Decimal, DeviceId, Obis, Unit};
+    use smgw_units::{Decimal, DeviceId, Nanos, Obis, Unit};
 
     use super::*;
     use crate::store::{Batch, Kept, LogSelection, Options, Selection, Store};
@@ -85,8 +85,15 @@ mod tests {
         let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
         let clock = Arc::new(AtomicI64::new(0));
         let told = clock.clone();
-        let utc = move || (UtcNanos::from_seconds(told.load(Ordering::Relaxed)), true);
-        let (journal, thread) = Journal::start(store, utc).unwrap();
+        let stamp = move || {
+            let seconds = told.load(Ordering::Relaxed);
+            Stamp {
+                utc: UtcNanos::from_seconds(seconds),
+                valid: true,
+                monotonic: Nanos(seconds as u64 * 1_000_000_000),
+            }
+        };
+        let (journal, thread) = Journal::start(store, stamp).unwrap();
         let meter: DeviceId = METER.parse().unwrap();
         let mut retention = Retention::default();
         let kept = || {
@@ -122,7 +129,7 @@ mod tests {
             let log = |book| store.log(&book, LogSelection::default()).unwrap();
             assert_eq!(log(Book::Calibration).len(), 10);
             store.verify_log(&Book::Calibration).unwrap();
-            // The first removal; so many in so few real seconds are then counted together.
+            // The first removal.
             let pruned = EventKind::ValuesPruned.id();
             let system = log(Book::System);
             let first = system.iter().find(|record| record.event == pruned).unwrap();

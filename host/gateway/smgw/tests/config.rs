@@ -393,3 +393,96 @@ fn a_clock_is_driven_only_where_that_is_meant() {
         assert!(error.contains(complaint), "{error}");
     }
 }
+
+const ELECTRICITY: &str = r#"
+[[meter]]
+id        = "1smb0000000003"
+protocol  = "iec62056-21"
+port      = "/dev/pts/5"
+baud      = 300
+format    = "7E1"
+registers = ["1-0:1.8.0"]
+"#;
+
+const WATER: &str = r#"
+[[meter]]
+id        = "8smb0000000004"
+protocol  = "wmbus"
+port      = "/dev/pts/6"
+baud      = 57600
+format    = "8N1"
+registers = ["8-0:1.0.0"]
+key-file  = "water.key"
+"#;
+
+#[test]
+fn text_meters_and_radio_meters_take_their_own_keys() {
+    let folder = Folder::new();
+    let key = "000102030405060708090A0b0c0d0e0f\n";
+    std::fs::write(folder.0.path().join("water.key"), key).unwrap();
+    std::fs::write(folder.0.path().join("short.key"), &key[..20]).unwrap();
+    let with = |more: &[&str]| folder.load(&[&[GOOD], more].concat().concat());
+    let config = with(&[ELECTRICITY, WATER, &WATER.replace("0004", "0005")]).unwrap();
+    let [.., electricity, water, _] = config.meters.as_slice() else {
+        panic!("{:?}", config.meters)
+    };
+    let Protocol::Iec62056(readout) = &electricity.protocol else {
+        panic!("{:?}", electricity.protocol)
+    };
+    // At 300 Bd the dialogue takes a second longer than its reaction times.
+    assert_eq!(readout.poll_lead.as_millis(), 1633);
+    let shown = format!("{:?}", water.protocol);
+    assert!(
+        !shown.contains("0001") && !shown.contains("0, 1, 2"),
+        "{shown}"
+    );
+    let push = with(&[ELECTRICITY, "push = true\nidentification = \"SMB5X\"\n"]).unwrap();
+    let identification = Some("SMB5X".to_owned());
+    assert_eq!(
+        push.meters[2].protocol,
+        Protocol::Iec62056Push { identification }
+    );
+
+    let cases = [
+        (
+            with(&[ELECTRICITY, "address = 5\n"]),
+            "line 57: address is not for an iec62056-21 meter, which takes push",
+        ),
+        (
+            with(&[ELECTRICITY, "push = true\npoll-lead = \"1s\"\n"]),
+            "line 57: poll-lead is for meters that are asked",
+        ),
+        (
+            with(&[&ELECTRICITY.replace("/5", "/4")]),
+            "line 59: this port already belongs to another meter",
+        ),
+        (
+            with(&[&WATER.replace("key-file ", "# ")]),
+            "line 57: a wmbus meter needs key-file",
+        ),
+        (
+            with(&[&WATER.replace("water.key", "none.key")]),
+            "none.key: No such file",
+        ),
+        (
+            with(&[&WATER.replace("water.key", "short.key")]),
+            "short.key: expected 32 hex digits",
+        ),
+        (
+            with(&[
+                WATER,
+                &WATER.replace("0004", "0005").replace("57600", "9600"),
+            ]),
+            "only wmbus meters share a receiver",
+        ),
+        (
+            with(&[WATER, &WATER.replace("8smb00", "8smb01")]),
+            "line 66: another meter of this receiver has the same manufacturer and number",
+        ),
+    ];
+    for (outcome, said) in cases {
+        let error = outcome.unwrap_err();
+        assert!(error.contains(said), "{said} is missing in:\n{error}");
+        assert!(!error.contains("00010203"), "{error}");
+    }
+}

@@ -114,13 +114,15 @@ impl Driven {
             let now = UtcNanos(self.start.0.saturating_add(now.0 as i64));
             return Err(AdvanceError::Backwards { now });
         }
-        let settled = |state: &State| state.due.iter().all(|due| *due > state.now);
-        let _ = self
-            .state
-            .subscribe()
-            .wait_for(|state| settled(state))
-            .await;
+        self.settled().await;
         Ok(())
+    }
+
+    /// Returns when everybody waits for an instant to come.
+    async fn settled(&self) {
+        let settled = |state: &State| state.due.iter().all(|due| *due > state.now);
+        // The sender lives as long as this borrow of it.
+        let _ = self.state.subscribe().wait_for(settled).await;
     }
 }
 
@@ -158,6 +160,8 @@ mod tests {
                 }
             });
         }
+        // An order for the present waits until both are asleep.
+        clock.advance(START).await.unwrap();
         for (second, expected) in [(1, 1), (2, 2), (6, 3), (7, 5), (30, 7)] {
             let to = UtcNanos::from_seconds(1_000 + second);
             clock.advance(to).await.unwrap();

@@ -202,12 +202,40 @@ pub(super) struct RawMetering {
     pub(super) registration_period: Spanned<Span>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RawProtocol {
     Sml,
     Mbus,
     HdlcLmn,
+    #[serde(rename = "iec62056-21")]
+    Iec62056,
+    Wmbus,
+}
+
+impl RawProtocol {
+    /// What it is called, and the keys that are for it alone or not for all.
+    pub(super) fn keys(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Sml => ("an sml meter", &["server-id"]),
+            Self::Mbus => ("an mbus meter", &["address", "poll-lead"]),
+            Self::HdlcLmn => (
+                "an hdlc-lmn meter",
+                &["address", "poll-lead", "server-id", "certificate"],
+            ),
+            Self::Iec62056 => (
+                "an iec62056-21 meter",
+                &[
+                    "push",
+                    "poll-lead",
+                    "device-address",
+                    "fixed-baud",
+                    "identification",
+                ],
+            ),
+            Self::Wmbus => ("a wmbus meter", &["key-file"]),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -223,6 +251,13 @@ pub(super) struct RawMeter {
     pub(super) poll_lead: Option<Span>,
     pub(super) server_id: Option<Text<Hex>>,
     pub(super) certificate: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) push: bool,
+    pub(super) device_address: Option<String>,
+    #[serde(default)]
+    pub(super) fixed_baud: bool,
+    pub(super) identification: Option<String>,
+    pub(super) key_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize)]

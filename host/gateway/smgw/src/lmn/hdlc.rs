@@ -15,7 +15,7 @@ use smgw_units::Nanos;
 use tracing::debug;
 
 use super::Line;
-use super::pace::Pace;
+use super::schedule::Schedule;
 use super::session::{Channel, Trouble};
 use crate::config::HdlcLmn;
 use crate::measuring::LineEventKind;
@@ -46,17 +46,15 @@ pub fn poll(line: &Line, asked: &HdlcLmn, port: &mut dyn SerialPort) -> io::Resu
     if !asking.settle(first)? {
         return Ok(());
     }
-    let mut pace = Pace::new(asked.poll_lead);
-    while let Some(closes) = pace.next(line, asking.channel.port)? {
+    let mut schedule = Schedule::new(line, asked.poll_lead);
+    while let Some(poll) = schedule.next(asking.channel.port)? {
         loop {
             let outcome = asking.read();
             let done = outcome.is_ok();
             if !asking.settle(outcome)? {
                 return Ok(());
             }
-            if done
-                || super::pause_unless_stopping(line, PAUSE).is_none()
-                || line.clock.now() >= closes
+            if done || super::pause_unless_stopping(line, PAUSE).is_none() || schedule.is_over(poll)
             {
                 break;
             }
@@ -151,13 +149,13 @@ impl Asking<'_> {
                 reason,
             },
         };
-        line.report(line.clock.now(), kind);
+        line.report_of(line.number, line.clock.now(), kind);
         Ok(true)
     }
 
     fn log(&self, event: LogEvent) {
         let line = self.channel.line;
-        line.report(line.clock.now(), LineEventKind::Logged(event));
+        line.report_of(line.number, line.clock.now(), LineEventKind::Logged(event));
     }
 }
 

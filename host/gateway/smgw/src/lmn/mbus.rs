@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serialport::{ClearBuffer, SerialPort};
 use smgw_core::{GapReason, Reading};
 use smgw_mbus::master::{Config, Event};
-use smgw_mbus::{Body, Master, Telegram, Timing, obis};
+use smgw_mbus::{Body, Device, Master, Record, Telegram, Timing, obis};
 use smgw_units::{DeviceId, Nanos, UtcNanos};
 use tracing::debug;
 
-use super::pace::Pace;
+use super::schedule::Schedule;
 use super::{Line, READ_TIMEOUT};
 use crate::measuring::LineEventKind;
 
@@ -32,8 +32,8 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
     // A slave need not answer the reset; if it is not there, the poll will tell.
     exchange.master.reset();
     exchange.run()?;
-    let mut pace = Pace::new(lead);
-    while let Some(closes) = pace.next(line, exchange.port)? {
+    let mut schedule = Schedule::new(line, lead);
+    while let Some(poll) = schedule.next(exchange.port)? {
         exchange.port.clear(ClearBuffer::Input)?;
         loop {
             exchange.master.request();
@@ -42,7 +42,7 @@ pub fn poll(line: &Line, address: u8, lead: Duration, port: &mut dyn SerialPort)
             };
             let (stamp, kind, done) = exchange.judge(kind);
             line.report_telegram(stamp, kind);
-            if done || line.clock.now() >= closes {
+            if done || schedule.is_over(poll) {
                 break;
             }
         }
@@ -148,35 +148,43 @@ fn telegram(meter: DeviceId, frame: &[u8]) -> LineEventKind {
         return refused(&id, GapReason::BadTelegram);
     };
     let device = telegram.header().and_then(|header| header.device);
-    // DIN 43849: manufacturer and number are those of the data header; the header has no sector,
-    // and its version is not the block.
-    let named = |name: &str| {
-        let (manufacturer, number) = (name.get(1..4), name.get(6..));
-        device.is_none_or(|device| {
-            manufacturer == Some(device.manufacturer.to_string().to_lowercase().as_str())
-                && number == Some(device.id_text().to_string().as_str())
-        })
-    };
-    if !named(meter.as_str()) {
+    if device.is_some_and(|device| !is_of(&device, meter)) {
         return refused(&id, GapReason::WrongMeter);
     }
     let medium = device.map_or(ELECTRICITY, |device| device.medium);
+    // The wired header's status byte is none of the kind the combined status carries.
+    match readings(medium, 0, telegram.records()) {
+        Some(readings) => LineEventKind::Telegram { id, readings },
+        None => refused(&id, GapReason::BadTelegram),
+    }
+}
+
+/// Whether a device is the meter. DIN 43849: manufacturer and number are those of the data header; the header has no
+/// sector, and its version is not the block.
+pub(super) fn is_of(device: &Device, meter: DeviceId) -> bool {
+    let name = meter.as_str();
+    name.get(1..4) == Some(device.manufacturer.to_string().to_lowercase().as_str())
+        && name.get(6..) == Some(device.id_text().to_string().as_str())
+}
+
+/// The registers among the records of a device of this type; `None` when a record is damaged.
+pub(super) fn readings<'a, E>(
+    medium: u8,
+    meter_status: u32,
+    records: impl Iterator<Item = Result<Record<'a>, E>>,
+) -> Option<Vec<Reading>> {
     let mut readings = Vec::new();
-    for record in telegram.records() {
-        let Ok(record) = record else {
-            return refused(&id, GapReason::BadTelegram);
-        };
-        if let Some((obis, value, unit)) = obis::reading(medium, &record) {
-            // M-Bus has no status word of the kind the combined status carries.
+    for record in records {
+        if let Some((obis, value, unit)) = obis::reading(medium, &record.ok()?) {
             readings.push(Reading {
                 obis,
                 value,
                 unit,
-                meter_status: 0,
+                meter_status,
             });
         }
     }
-    LineEventKind::Telegram { id, readings }
+    Some(readings)
 }
 
 /// Device type of a slave that does not name its own.

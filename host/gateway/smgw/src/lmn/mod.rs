@@ -3,10 +3,12 @@
 //! what it reads at once and never gives up on a port that vanished (catalogue rows TIM-15, MET-02).
 
 mod hdlc;
+mod iec62056;
 mod mbus;
-mod pace;
+mod schedule;
 mod session;
 mod sml;
+mod wmbus;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
 use smgw_core::{GapReason, Grid};
-use smgw_units::UtcNanos;
+use smgw_units::{Nanos, UtcNanos};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -25,7 +27,8 @@ use crate::config::{Meter, Protocol};
 use crate::defects::Defects;
 use crate::measuring::{LineEvent, LineEventKind, Order};
 
-pub use session::MeterTls;
+pub use self::session::MeterTls;
+pub use self::wmbus::{Radio, radios};
 
 /// The grids for whose points a polled meter must be asked; changes with the profiles.
 #[derive(Debug)]
@@ -69,8 +72,10 @@ impl Grids {
 pub struct Line {
     /// Number of the meter in the configuration.
     pub number: usize,
-    /// The meter.
+    /// The meter; of a radio receiver the first of its meters.
     pub meter: Meter,
+    /// All meters of a radio receiver.
+    pub radios: Vec<Radio>,
     /// The gateway's registration grid.
     pub grid: Grid,
     /// All grids to be served.
@@ -88,18 +93,30 @@ pub struct Line {
 }
 
 impl Line {
-    fn report(&self, stamp: UtcNanos, kind: LineEventKind) {
+    /// Reports something about one of the meters.
+    fn report_of(&self, number: usize, stamp: UtcNanos, kind: LineEventKind) {
         // The measuring thread outlives the lines; if it is gone, the gateway is ending.
         let _ = self.events.send(Order::Line(LineEvent {
-            meter: self.number,
+            meter: number,
             stamp,
             kind,
         }));
     }
 
+    /// Reports something that concerns every meter of the line.
+    fn report_to_all(&self, stamp: UtcNanos, kind: impl Fn() -> LineEventKind) {
+        match self.radios.as_slice() {
+            [] => self.report_of(self.number, stamp, kind()),
+            radios => radios
+                .iter()
+                .for_each(|radio| self.report_of(radio.number, stamp, kind())),
+        }
+    }
+
     /// Reports with the receive stamp of a telegram.
     fn report_telegram(&self, first_byte: UtcNanos, kind: LineEventKind) {
-        self.report(self.defects.receive_stamp(self.grid, first_byte), kind);
+        let stamp = self.defects.receive_stamp(self.grid, first_byte);
+        self.report_of(self.number, stamp, kind);
     }
 
     fn stopping(&self) -> bool {
@@ -148,6 +165,8 @@ pub fn spawn(line: Line, port: Box<dyn SerialPort>) -> io::Result<JoinHandle<()>
 
 fn run(line: &Line, mut port: Box<dyn SerialPort>) {
     let meter = line.meter.id;
+    // Their counters outlive a lost port.
+    let mut radios = line.radios.clone();
     loop {
         let lost = match &line.meter.protocol {
             Protocol::Sml { server_id } => sml::listen(line, server_id, port.as_mut()),
@@ -155,17 +174,24 @@ fn run(line: &Line, mut port: Box<dyn SerialPort>) {
                 mbus::poll(line, *address, *poll_lead, port.as_mut())
             }
             Protocol::HdlcLmn(asked) => hdlc::poll(line, asked, port.as_mut()),
+            Protocol::Iec62056(readout) => iec62056::poll(line, readout, port.as_mut()),
+            Protocol::Iec62056Push { identification } => {
+                iec62056::listen(line, identification.as_deref(), port.as_mut())
+            }
+            Protocol::Wmbus { .. } => wmbus::listen(line, &mut radios, port.as_mut()),
         };
         let Err(error) = lost else { return };
         drop(port);
         warn!(%meter, port = %line.meter.port.display(), %error, "port lost");
-        line.report(line.clock.now(), LineEventKind::Fault(GapReason::LinkLost));
+        line.report_to_all(line.clock.now(), || {
+            LineEventKind::Fault(GapReason::LinkLost)
+        });
         match reopen(line) {
             Some(back) => port = back,
             None => return,
         }
         info!(%meter, port = %line.meter.port.display(), "port is back");
-        line.report(line.clock.now(), LineEventKind::LinkUp);
+        line.report_to_all(line.clock.now(), || LineEventKind::LinkUp);
     }
 }
 
@@ -215,6 +241,15 @@ fn read(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Framers only carry stamps through: the gateway's UTC clock fits their type.
+fn as_nanos(stamp: UtcNanos) -> Nanos {
+    Nanos(stamp.0.max(0) as u64)
+}
+
+fn as_utc(stamp: Nanos) -> UtcNanos {
+    UtcNanos(i64::try_from(stamp.0).unwrap_or(i64::MAX))
 }
 
 /// Lower-case hex digits.

@@ -7,10 +7,10 @@ use serialport::SerialPort;
 use smgw_core::{GapReason, Reading};
 use smgw_sml::transport::{Event, Framer};
 use smgw_sml::{File, Quirks};
-use smgw_units::{Nanos, UtcNanos};
+use smgw_units::UtcNanos;
 use tracing::debug;
 
-use super::Line;
+use super::{Line, as_nanos, as_utc};
 use crate::measuring::LineEventKind;
 
 /// Listens until the gateway stops.
@@ -103,15 +103,6 @@ fn judge(server_id: &[u8], payload: &[u8]) -> LineEventKind {
         id,
         readings: readings.collect(),
     }
-}
-
-/// The framer only carries stamps through: the gateway's UTC clock fits its type.
-fn as_nanos(stamp: UtcNanos) -> Nanos {
-    Nanos(stamp.0.max(0) as u64)
-}
-
-fn as_utc(stamp: Nanos) -> UtcNanos {
-    UtcNanos(i64::try_from(stamp.0).unwrap_or(i64::MAX))
 }
 
 /// How long a line is quiet before what is pending counts as ended, in nanoseconds.

@@ -6,6 +6,7 @@
 mod defects;
 mod hdlc;
 mod local;
+mod meters;
 mod rig;
 mod slow_module;
 mod time;
