@@ -22,7 +22,7 @@ pub enum Event<'a> {
         /// Stamp of its closing flag.
         last: Nanos,
     },
-    /// Bytes on end that belong to no good frame.
+    /// Bytes on end that belong to no good frame; more than 4096 of them come as several events.
     Discarded {
         /// How many.
         bytes: usize,
@@ -112,7 +112,9 @@ impl Framer {
     /// The next event, in the order of the line.
     pub fn poll(&mut self) -> Option<Event<'_>> {
         self.advance();
-        if (self.ready.is_some() || self.silent)
+        // Noise without an end is told of while it lasts.
+        let endless = self.lost.is_some_and(|lost| lost.bytes >= MOST_NOISE);
+        if (self.ready.is_some() || self.silent || endless)
             && let Some(lost) = self.lost.take()
         {
             return Some(Event::Discarded {
@@ -213,3 +215,6 @@ impl Framer {
         }
     }
 }
+
+/// Bytes of noise that are told of as one.
+const MOST_NOISE: usize = 4096;

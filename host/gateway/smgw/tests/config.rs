@@ -322,7 +322,7 @@ fn a_meter_behind_tls_has_its_certificate_and_the_gateway_a_key_for_it() {
         (
             "\"hdlc-lmn\"",
             "\"mbus\"",
-            "certificate is for hdlc-lmn only",
+            "certificate is not for an mbus meter",
         ),
     ] {
         let text = [GOOD, &HDLC.replacen(from, to, 1)].concat();

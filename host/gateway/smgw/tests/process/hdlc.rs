@@ -72,7 +72,7 @@ fn told(registers: &[Register], entry: &serde_json::Value) -> bool {
 
 #[test]
 fn reads_a_meter_through_tls_and_no_other() {
-    on_rig("reads_a_meter_through_tls_and_no_other", |rig| {
+    on_rig("hdlc::reads_a_meter_through_tls_and_no_other", |rig| {
         let own = own(&rig);
         let id = |number| format!("1smb000000000{number}");
         let ids: Vec<String> = (0..8).map(id).collect();
@@ -108,7 +108,7 @@ fn reads_a_meter_through_tls_and_no_other() {
 
         let value = wait_for(&rig, &gateway, &ids[0], None);
         let stamps = good.telegrams();
-        let registers: Vec<_> = stamps.iter().flat_map(|stamp| &stamp.registers).copied();
+        let registers = stamps.iter().flat_map(|stamp| &stamp.registers).copied();
         assert!(told(&registers.collect::<Vec<_>>(), &value), "{value}");
         assert_eq!(value["scaler"], -4);
         assert_eq!(value["unit"], 30);
@@ -249,7 +249,7 @@ impl Sent {
 
 #[test]
 fn openssl_ends_the_tls_of_a_meter() {
-    on_rig("openssl_ends_the_tls_of_a_meter", |rig| {
+    on_rig("hdlc::openssl_ends_the_tls_of_a_meter", |rig| {
         let id = "1smb0000000009";
         rig.openssl_identity("openssl-meter");
         let address = refusing_address();
