@@ -209,9 +209,9 @@ pub(crate) fn run(installing: Installing) -> Result<(), Failure> {
 pub(crate) const PYTHON_VARIABLE: &str = "SMGW_BENCH_PYTHON";
 
 /// A Python with pyOpenSSL, whose wheels bring an OpenSSL new enough for brainpool in TLS 1.3, and with decoders of meter
-/// telegrams that are none of ours: the one the environment names, the system's, or one in `target/python` made for this.
-/// One with pyOpenSSL alone when nothing may be installed. None when there is none; the tests then say that they are
-/// skipped.
+/// telegrams and of metrics that are none of ours: the one the environment names, the system's, or one in `target/python`
+/// made for this. One with pyOpenSSL alone when nothing may be installed. None when there is none; the tests then say that
+/// they are skipped.
 pub(crate) fn python(root: &Path, installing: Installing) -> Option<PathBuf> {
     let own = root.join("target/python/bin/python3");
     let named = std::env::var_os(PYTHON_VARIABLE).map(PathBuf::from);
@@ -228,7 +228,7 @@ pub(crate) fn python(root: &Path, installing: Installing) -> Option<PathBuf> {
     }
     println!(
         "setup: Python packages are missing: pyOpenSSL, the independent partner for brainpool in TLS 1.3; smllib, \
-         pyMeterBus, dsmr-parser, independent decoders of meter telegrams"
+         pyMeterBus, dsmr-parser, independent decoders of meter telegrams; prometheus-client, one of metrics"
     );
     let environment = root.join("target/python");
     let run = |program: &Path, arguments: &[&std::ffi::OsStr]| {
@@ -255,13 +255,14 @@ pub(crate) fn python(root: &Path, installing: Installing) -> Option<PathBuf> {
         "smllib",
         "pymeterbus",
         "dsmr-parser",
+        "prometheus-client",
     ];
     let filled = made && run(&own, &pip.map(std::ffi::OsStr::new));
     (filled && has(&own, MODULES)).then_some(own)
 }
 
 const PYOPENSSL: &str = "OpenSSL.SSL, cryptography";
-const MODULES: &str = "OpenSSL.SSL, cryptography, smllib, meterbus, dsmr_parser";
+const MODULES: &str = "OpenSSL.SSL, cryptography, smllib, meterbus, dsmr_parser, prometheus_client";
 
 fn has(python: &Path, modules: &str) -> bool {
     Command::new(python)

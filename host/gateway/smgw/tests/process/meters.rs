@@ -285,7 +285,7 @@ fn no_telegram_counts_again_after_a_loss_of_power() {
         |rig| {
             let id = "8smb0055667788";
             let next = Arc::new(Mutex::new(telegrams(water("55667788", Some(KEY), ""))));
-            let sent: Arc<Mutex<Vec<(u64, Vec<u8>)>>> = Arc::default();
+            let sent = Arc::new(Mutex::new(Vec::<(u64, Vec<u8>)>::new()));
             let live = {
                 let (next, sent) = (next.clone(), sent.clone());
                 move |second: u64| {
