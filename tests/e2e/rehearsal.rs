@@ -31,7 +31,7 @@ fn the_reference_gateway_passes_and_the_evidence_holds() {
     assert_eq!(results.run.seed, 7);
     let ids: BTreeSet<_> = results.cases.iter().map(|case| case.id.as_str()).collect();
     assert_eq!(ids.len(), results.cases.len(), "every case once");
-    assert_eq!(ids.len(), 55, "{ids:?}");
+    assert_eq!(ids.len(), 56, "{ids:?}");
     for case in &results.cases {
         let line = finished.stdout.lines().find(|line| line.contains(&case.id));
         assert!(

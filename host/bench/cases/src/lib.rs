@@ -54,6 +54,7 @@ static CATALOGUE: &[Case<Bench>] = &[
     rows::metering::MET_01,
     rows::metering::MET_02,
     rows::metering::MET_03,
+    rows::load::MET_22,
     rows::tariffs::MET_08,
     rows::tariffs::MET_06,
     rows::tariffs::MET_07,

@@ -346,7 +346,7 @@ impl Meters {
         Ok(meter
             .telegrams()
             .iter()
-            .filter_map(|stamp| self.telegram(role, stamp))
+            .filter_map(|stamp| telegram(&self.clock, role.register, stamp))
             .collect())
     }
 
@@ -374,24 +374,6 @@ impl Meters {
         Ok(shown.map(|range| self.clock.utc_of(range.start).0))
     }
 
-    fn telegram(&self, role: &MeterRole, stamp: &FrameStamp) -> Option<Telegram> {
-        let register = stamp
-            .registers
-            .iter()
-            .find(|register| register.obis == role.register)?;
-        // The stamp is taken as the first character is handed over, one character after its start bit.
-        let character = Duration::from_nanos(
-            stamp.last.0.saturating_sub(stamp.first.0) / (stamp.bytes.max(2) as u64 - 1),
-        );
-        let first_byte = Nanos(stamp.first.0) - character;
-        Some(Telegram {
-            id: stamp.telegram.clone(),
-            first_byte: self.clock.utc_of(first_byte).0,
-            value: register.value,
-            intact: stamp.delivered && !stamp.faulty,
-        })
-    }
-
     fn sml_meter(&self) -> Result<&Sml, Stop> {
         self.sml
             .as_ref()
@@ -416,7 +398,41 @@ fn energy_law(law: &Law) -> EnergyLaw {
     EnergyLaw::new(Clock::now(), start, law.step, law.every.0)
 }
 
-fn grid(clock: &BenchClock) -> Grid {
+/// What a simulator sent, as cases see it; `None` when it did not carry the register.
+pub(crate) fn telegram(clock: &BenchClock, register: Obis, stamp: &FrameStamp) -> Option<Telegram> {
+    let register = stamp
+        .registers
+        .iter()
+        .find(|shown| shown.obis == register)?;
+    // The stamp is taken as the first character is handed over, one character after its start bit.
+    let character = Duration::from_nanos(
+        stamp.last.0.saturating_sub(stamp.first.0) / (stamp.bytes.max(2) as u64 - 1),
+    );
+    let first_byte = Nanos(stamp.first.0) - character;
+    Some(Telegram {
+        id: stamp.telegram.clone(),
+        first_byte: clock.utc_of(first_byte).0,
+        value: register.value,
+        intact: stamp.delivered && !stamp.faulty,
+    })
+}
+
+/// A meter that pushes SML, as a gateway's configuration names it.
+pub(crate) fn sml_line(id: DeviceId, port: &Path, line: LineConfig) -> MeterConfig {
+    MeterConfig {
+        id: id.to_string(),
+        protocol: "sml".to_owned(),
+        port: port.to_owned(),
+        baud: line.baud,
+        format: "8N1".to_owned(),
+        registers: vec![Obis::IMPORT_TOTAL.to_string()],
+        address: None,
+        poll_lead: None,
+    }
+}
+
+/// Bench time and UTC, for simulators that keep to UTC.
+pub(crate) fn grid(clock: &BenchClock) -> Grid {
     let anchor = clock.anchor();
     Grid {
         bench: anchor.mono,

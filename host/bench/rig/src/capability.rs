@@ -60,8 +60,8 @@ capabilities! {
     GatewayProfiles = "gateway.profiles",
     /// A gateway whose administration the bench can reach: orders, and exports of log books.
     GatewayOrders = "gateway.orders",
-    /// A gateway of our own beside the one under test, whose clock the bench advances.
-    GatewayDrivenClock = "gateway.driven-clock",
+    /// Room for a second gateway of our own beside the one under test: with other meters, or a clock the bench advances.
+    GatewaySecond = "gateway.second",
     /// A security module the bench knows of.
     SecurityModule = "security-module",
     /// A security module whose calls can be recorded.
@@ -195,7 +195,7 @@ impl Rig {
                 // Its place is a Unix socket.
                 Capability::GatewayOrders => local && softhsm,
                 // Orders come over a Unix socket; a module that is no software's takes no second user.
-                Capability::GatewayDrivenClock => local && softhsm,
+                Capability::GatewaySecond => local && softhsm,
                 Capability::SecurityModule => token.is_some(),
                 Capability::SecurityModuleTrace => {
                     ours && matches!(token, Some(Resource::SoftHsm(_) | Resource::Pkcs11(_)))

@@ -50,7 +50,7 @@ fn the_rig_with_a_board_can_do_the_same() {
     expected.remove(&Capability::GatewayStore);
     expected.remove(&Capability::GatewayKill);
     expected.remove(&Capability::GatewayOrders);
-    expected.remove(&Capability::GatewayDrivenClock);
+    expected.remove(&Capability::GatewaySecond);
     assert_eq!(board.capabilities(), expected);
     assert_eq!(board.undrivable(), []);
     let text = |name: &str| std::fs::read_to_string(rigs().join(name)).unwrap();

@@ -41,6 +41,7 @@ defects! {
     LostRegisters, "met-19-lost-registers", "MET-19", "registers begin anew with every start";
     ListWithoutEnd, "met-20-list-without-end", "MET-20", "names of derived lists lack the last part";
     EndlessList, "met-21-endless-list", "MET-21", "the list of a meter that is replaced goes on";
+    FewLines, "met-22-few-lines", "MET-22", "only the first four meters are read";
     ForeignSignature, "met-17-foreign-signature", "MET-17", "inner signatures cover one byte more than they should";
     LongQuestion, "tim-01-long-question", "TIM-01", "questions to the time server carry an extension field";
     TalkativeQuestion, "tim-02-talkative-question", "TIM-02", "questions to the time server tell the gateway's own time and poll interval";

@@ -274,6 +274,9 @@ impl Measuring {
             stamp,
             kind,
         } = event;
+        if number >= 4 && self.defects.has(Defect::FewLines) {
+            return;
+        }
         let lists = machines
             .lists
             .iter_mut()

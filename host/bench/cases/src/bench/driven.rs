@@ -6,22 +6,18 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bench_engine::{Ctx, Health, Stop, StopExt};
-use hsm_tls::TlsProfile;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smgw_peers::meters::SmlToldMeter;
-use smgw_peers::net::{HanClient, Party, TimeMode};
+use smgw_peers::net::TimeMode;
 use smgw_units::{DeviceId, UtcNanos};
 
 use super::{Bench, TimeSettings};
-use crate::gateway::{
-    Gateway, LocalConfig, MeterConfig, MeteringConfig, StoreConfig, write_private,
-};
+use crate::gateway::{Gateway, LocalConfig, MeteringConfig, StoreConfig, write_private};
+use crate::meters::sml_line;
 use crate::values::{DerivedLists, ValueList, ValueLists};
 
 /// `[clock]` of its configuration.
@@ -72,7 +68,8 @@ struct ClockState {
 }
 
 impl Bench {
-    /// Starts such a gateway; `time` is what the time server answers from the beginning.
+    /// Starts such a gateway, and waits until it has done what it does at its start; `time` is what the time server answers
+    /// from the beginning.
     pub fn driven_gateway(
         &self,
         ctx: &Ctx,
@@ -87,7 +84,9 @@ impl Bench {
             .collect::<Result<_, smgw_peers::meters::MeterError>>()
             .or_rig("playing a meter")?;
         let mut config = self.gateway.config.clone();
-        config.meter = meters.iter().map(line).collect();
+        let lines = meters.iter();
+        let lines = lines.map(|(id, meter)| sml_line(*id, meter.path(), SmlToldMeter::LINE));
+        config.meter = lines.collect();
         config.metering = MeteringConfig {
             registration_period: format!("{}s", settings.period.as_secs()),
         };
@@ -120,7 +119,7 @@ impl Bench {
             (self.time_server()?).set_mode(standing(&time, settings.from));
         }
         let (process, listening) = self.start_beside(&config, &name)?;
-        Ok(DrivenGateway {
+        let mut driven = DrivenGateway {
             bench: self,
             process,
             han: listening.han,
@@ -131,7 +130,9 @@ impl Bench {
             now: settings.from,
             told: 0,
             time,
-        })
+        };
+        driven.advance(ctx, settings.from)?;
+        Ok(driven)
     }
 }
 
@@ -222,7 +223,7 @@ impl DrivenGateway<'_> {
     pub fn original(&self, ctx: &mut Ctx, meter: DeviceId) -> Result<ValueList, Stop> {
         let path = format!("/smgw/con/v1/exp/originalValueLists/{meter}");
         let party = self.bench.parties.consumer_of(meter)?;
-        let lists: ValueLists = self.read(ctx, party, &path)?;
+        let lists: ValueLists = self.bench.read_beside(ctx, self.han, party, &path)?;
         let first = lists.lists.into_iter().next();
         first.ok_or_else(|| {
             ctx.fail(format!("GET {path}: no list"));
@@ -238,12 +239,16 @@ impl DrivenGateway<'_> {
         evaluation: &str,
     ) -> Result<DerivedLists, Stop> {
         let path = format!("/smgw/con/v1/exp/derivedValueLists/{evaluation}");
-        self.read(ctx, self.bench.parties.consumer_of(meter)?, &path)
+        let party = self.bench.parties.consumer_of(meter)?;
+        self.bench.read_beside(ctx, self.han, party, &path)
     }
 
     /// The system log, as the technician reads it.
     pub fn system_log(&self, ctx: &mut Ctx) -> Result<Vec<Value>, Stop> {
-        let log: Value = self.read(ctx, &self.bench.parties.technician, "/smgw/srv/v1/exp/log")?;
+        let log: Value = {
+            let (bench, path) = (self.bench, "/smgw/srv/v1/exp/log");
+            bench.read_beside(ctx, self.han, &bench.parties.technician, path)?
+        };
         Ok(entries(&log))
     }
 
@@ -273,30 +278,6 @@ impl DrivenGateway<'_> {
         }
         Ok(all)
     }
-
-    fn read<T: DeserializeOwned>(
-        &self,
-        ctx: &mut Ctx,
-        party: &Party,
-        path: &str,
-    ) -> Result<T, Stop> {
-        let bench = self.bench;
-        let response = (bench.client_tls(Some(party), &TlsProfile::han_client()))
-            .map(|tls| HanClient::new(self.han, tls, Arc::clone(&bench.taps.han)))
-            .and_then(|client| client.request("GET", path, &[], &[], bench.step_deadline(ctx)));
-        let observed = match response {
-            Ok(response) if response.status == 200 => {
-                match serde_json::from_slice(&response.body) {
-                    Ok(read) => return Ok(read),
-                    Err(error) => format!("the body does not follow its layout: {error}"),
-                }
-            }
-            Ok(response) => format!("HTTP {}, expected 200", response.status),
-            Err(failure) => failure.to_string(),
-        };
-        bench.trouble_or_fail(ctx, format!("GET {path}: {observed}"))?;
-        Err(Stop::Done)
-    }
 }
 
 fn entries(log: &Value) -> Vec<Value> {
@@ -308,19 +289,6 @@ fn standing(time: &TimeMode, now: UtcNanos) -> TimeMode {
     TimeMode {
         standing: Some(now),
         ..time.clone()
-    }
-}
-
-fn line((id, meter): &(DeviceId, SmlToldMeter)) -> MeterConfig {
-    MeterConfig {
-        id: id.to_string(),
-        protocol: "sml".to_owned(),
-        port: meter.path().to_owned(),
-        baud: SmlToldMeter::LINE.baud,
-        format: "8N1".to_owned(),
-        registers: vec![smgw_units::Obis::IMPORT_TOTAL.to_string()],
-        address: None,
-        poll_lead: None,
     }
 }
 

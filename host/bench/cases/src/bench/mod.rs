@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The live rig as cases see it: typed roles, stimuli, and questions asked through public interfaces.
 
+mod beside;
 mod boards;
 mod cls;
 mod driven;
 mod han;
 mod life;
+mod load;
 mod orders;
 mod time;
 
@@ -30,6 +32,7 @@ pub use self::boards::BoardNetwork;
 pub use self::driven::{ClockConfig, DrivenGateway, DrivenSettings};
 pub use self::han::PlainLook;
 pub use self::life::{GatewayRig, ModuleFault};
+pub use self::load::LoadedGateway;
 pub use self::orders::{Answered, Exported};
 pub use self::time::{SecondGateway, Seen, TimeSettings, TimeSource};
 use crate::boards::RunningBoard;

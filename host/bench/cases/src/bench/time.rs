@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bench_engine::{Ctx, Deadline, Health, Stop, StopExt};
+use bench_engine::{Ctx, Health, Stop};
 use smgw_peers::net::{Failure, TimeMode, TimeServer, ask_time, ask_time_with};
 use smgw_units::{Nanos, UtcNanos};
 
 use super::{Bench, within};
-use crate::gateway::{Gateway, GatewayConfig, Listening, TimeConfig, write_private};
+use crate::gateway::{Gateway, TimeConfig};
 
 /// The time server of the rig.
 #[derive(Debug)]
@@ -115,29 +115,6 @@ impl Bench {
         let time =
             (listening.time).ok_or_else(|| Stop::Device("no time service was announced".into()))?;
         Ok(SecondGateway { process, time })
-    }
-
-    /// Starts a gateway beside the one under test, by a configuration that goes by `name`.
-    pub(super) fn start_beside(
-        &self,
-        config: &GatewayConfig,
-        name: &str,
-    ) -> Result<(Gateway, Listening), Stop> {
-        let mut launch = self.gateway.launch.clone();
-        launch.config = self.beside(name);
-        write_private(&launch.config, config.to_toml().as_bytes())
-            .or_rig("writing the second gateway's configuration")?;
-        let what = "starting a second gateway";
-        let start = self.gateway.host.process(config, &launch).or_rig(what)?;
-        let process = Gateway::default();
-        let deadline = Deadline::after(self.start_budget());
-        let listening = process.start(start, &launch.log, deadline).or_rig(what)?;
-        Ok((process, listening))
-    }
-
-    /// The configuration of a gateway that goes by `name`.
-    pub(super) fn beside(&self, name: &str) -> PathBuf {
-        self.runtime.path().join(format!("{name}.toml"))
     }
 
     /// What a gateway's time service says now.

@@ -14,7 +14,7 @@ use crate::bench::{Bench, DrivenGateway, DrivenSettings};
 use crate::values::{Entry, utc};
 
 const NEEDS: &[Capability] = &[
-    Capability::GatewayDrivenClock,
+    Capability::GatewaySecond,
     Capability::TimeServer,
     Capability::MeterSmlSimulated,
     Capability::Consumer,

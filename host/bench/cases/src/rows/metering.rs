@@ -346,7 +346,7 @@ fn judge_mbus_instants(
 }
 
 /// A value must be there, unless the host stalled so long around the grid point that rig or device may have missed it.
-fn expect_value(
+pub(super) fn expect_value(
     ctx: &mut Ctx,
     bench: &Bench,
     grid_point: UtcNanos,
@@ -399,11 +399,11 @@ fn mbus_list(ctx: &mut Ctx, bench: &Bench) -> Result<ValueList, Stop> {
     bench.value_list(ctx, role.id, role.register)
 }
 
-fn entry_at(list: &ValueList, at: UtcNanos) -> Option<&Entry> {
+pub(super) fn entry_at(list: &ValueList, at: UtcNanos) -> Option<&Entry> {
     list.entries.iter().find(|entry| entry.target() == at)
 }
 
-fn describe(entry: &Entry) -> String {
+pub(super) fn describe(entry: &Entry) -> String {
     match (entry.gap(), entry.decimal()) {
         (Err(contradiction), _) => contradiction,
         (Ok(true), _) => format!(

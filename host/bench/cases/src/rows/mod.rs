@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cls;
 pub mod consumer;
 pub mod far_dates;
+pub mod load;
 pub mod log_export;
 pub mod logs;
 pub mod metering;

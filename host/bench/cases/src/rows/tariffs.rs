@@ -226,17 +226,13 @@ pub const MET_19: Case<Bench> = Case {
         let Some(tariff) = tariffs.iter().find(|tariff| tariff.meter == sml) else {
             return Err(Stop::Bench("the SML meter has no tariff".into()));
         };
-        let mut random = ctx.seed();
+        let mut random = fastrand::Rng::with_seed(ctx.seed());
         let until = ctx.phase(Duration::from_secs(90));
         let mut read = Vec::new();
         let mut kills = 0u32;
         while !until.expired() {
-            // Knuth's multiplier; the upper half is random enough for pauses.
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let part = (random >> 32) as f64 / f64::from(u32::MAX);
-            ctx.pass_time(ctx.phase((bench.period() / 3).mul_f64(part)))?;
+            let pause = (bench.period() / 3).mul_f64(random.f64());
+            ctx.pass_time(ctx.phase(pause))?;
             read = bench.value_list(ctx, sml, tariff.register)?.entries;
             bench.kill_gateway(ctx)?;
             kills += 1;

@@ -15,7 +15,7 @@ use crate::bench::{Bench, DrivenGateway, DrivenSettings};
 use crate::values::{Entry, ValueList};
 
 const NEEDS: &[Capability] = &[
-    Capability::GatewayDrivenClock,
+    Capability::GatewaySecond,
     Capability::MeterSmlSimulated,
     Capability::Consumer,
 ];
@@ -249,7 +249,7 @@ pub const MET_21: Case<Bench> = Case {
     applies_if: &[],
     assumptions: &["han-json", "driven-clock", "administration-local"],
     needs: &[
-        Capability::GatewayDrivenClock,
+        Capability::GatewaySecond,
         Capability::MeterSmlSimulated,
         Capability::MeterMbusSimulated,
         Capability::Consumer,

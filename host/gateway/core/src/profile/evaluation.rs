@@ -38,7 +38,7 @@ pub struct RawEvaluation {
     pub pseudonymous: bool,
     /// First and last instant a value may count for.
     #[serde(default)]
-    pub validity: RawValidity,
+    pub validity: ReadingSpan,
     /// Billing period; one calendar month unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing: Option<Billing>,
@@ -51,10 +51,11 @@ pub struct RawEvaluation {
     pub use_case: UseCase,
 }
 
-/// From when until when, as ISO 8601 in UTC.
+/// From the first to the last reading that counts, as ISO 8601 in UTC. Unlike the grid points of
+/// [`Validity`](super::Validity), the reading at the end counts: it closes the last interval.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RawValidity {
+pub struct ReadingSpan {
     /// First instant; the beginning of 1970 unless said.
     #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
     pub from: Option<UtcNanos>,
