@@ -191,7 +191,7 @@ impl Discipline {
         if self.phase == Phase::Assumed {
             return None;
         }
-        let drift = parts_per_million(self.elapsed(at), self.settings.drift_ppm).saturating_add(1);
+        let drift = drifted(self.elapsed(at), self.settings.drift_ppm);
         let unspread = self.slew.abs_diff(self.spread(at));
         let sum = self
             .uncertainty
@@ -364,6 +364,14 @@ impl Discipline {
         }
         self.events.push_back((at, event));
     }
+}
+
+/// What an oscillator may be off after it has shown `span` nanoseconds, rounded up. Its parts per million are of true time,
+/// of which a slow one shows less.
+fn drifted(span: u64, ppm: u32) -> u64 {
+    let ppm = u128::from(ppm.min(999_999));
+    let drift = (u128::from(span) * ppm).div_ceil(1_000_000 - ppm);
+    u64::try_from(drift).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// `ppm` parts per million of a span in nanoseconds, rounded down.
