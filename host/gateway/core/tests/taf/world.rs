@@ -25,6 +25,26 @@ struct World {
     trigger: fn(&mut Rng) -> Option<Trigger>,
 }
 
+impl World {
+    /// Registers that only rise and nothing but grid points happens; the profile says no more than its use case.
+    fn of(
+        (period, points): (i64, Vec<i64>),
+        use_case: impl Into<String>,
+        inputs: Vec<Obis>,
+    ) -> Self {
+        Self {
+            use_case: use_case.into(),
+            head: String::new(),
+            tables: String::new(),
+            period,
+            points,
+            inputs,
+            cumulative: true,
+            trigger: quiet,
+        }
+    }
+}
+
 /// Seconds near which something happens: clock changes, ends of months and years, ends of what counters can hold.
 const TIMES: [i64; 10] = [
     1_767_222_000, // 2025-12-31T23:00:00Z, the new year of legal time
@@ -303,15 +323,10 @@ fn billed(random: &mut Rng, periods: &[i64], longest: usize, use_case: String) -
     let (period, points) = grid(random, periods, longest);
     let tables =
         billing(random, period) + &send(random, &["billing-period", "billing-period", "never"]);
+    let inputs = import(random, 3);
     let world = World {
-        use_case,
-        head: String::new(),
         tables,
-        period,
-        points,
-        inputs: import(random, 3),
-        cumulative: true,
-        trigger: quiet,
+        ..World::of((period, points), use_case, inputs)
     };
     build(random, world)
 }
@@ -398,14 +413,8 @@ pub fn taf2(random: &mut Rng) -> History {
     let tables = billing(random, period);
     let inputs = import(random, 3);
     let world = World {
-        use_case: text,
-        head: String::new(),
         tables,
-        period,
-        points,
-        inputs,
-        cumulative: true,
-        trigger: quiet,
+        ..World::of((period, points), text, inputs)
     };
     build(random, world)
 }
@@ -455,14 +464,9 @@ pub fn taf5(random: &mut Rng) -> History {
     let tables = billing(random, period);
     let inputs = import(random, 2);
     let world = World {
-        use_case,
-        head: String::new(),
         tables,
-        period,
-        points,
-        inputs,
-        cumulative: true,
         trigger,
+        ..World::of((period, points), use_case, inputs)
     };
     build(random, world)
 }
@@ -486,17 +490,12 @@ pub fn taf6(random: &mut Rng) -> History {
     if points.is_empty() {
         points.push(first * 86_400);
     }
+    let use_case = format!("[use-case.taf-6]\nday-start = \"{start}\"\n");
     let world = World {
-        use_case: format!("[use-case.taf-6]\nday-start = \"{start}\"\n"),
-        head: String::new(),
-        tables: String::new(),
-        period: 3_600,
-        points,
-        inputs: import(random, 2),
-        cumulative: true,
         trigger: |random| {
             (random.u8(..50) == 0).then(|| Trigger::Request(name(random, &RECIPIENTS)))
         },
+        ..World::of((3_600, points), use_case, import(random, 2))
     };
     build(random, world)
 }
@@ -510,19 +509,17 @@ fn series(random: &mut Rng, use_case: &str, periods: &[i64]) -> History {
             &["registration-period", "day", "billing-period", "never"],
         ),
     } + &billing(random, period);
+    let head = if random.bool() {
+        "pseudonymous = true"
+    } else {
+        ""
+    };
+    let use_case = format!("[use-case.{use_case}]\n");
     let world = World {
-        use_case: format!("[use-case.{use_case}]\n"),
-        head: if random.bool() {
-            "pseudonymous = true".into()
-        } else {
-            String::new()
-        },
+        head: head.into(),
         tables,
-        period,
-        points,
-        inputs: import(random, 3),
-        cumulative: true,
         trigger: |random| (random.u8(..90) == 0).then(|| Trigger::Event(name(random, &["a"]))),
+        ..World::of((period, points), use_case, import(random, 3))
     };
     build(random, world)
 }
@@ -544,14 +541,9 @@ pub fn taf9(random: &mut Rng) -> History {
         (random.u8(..5) == 0).then(|| request(random))
     };
     let world = World {
-        use_case: "[use-case.taf-9]\n".into(),
-        head: String::new(),
-        tables: String::new(),
-        period,
-        points,
-        inputs: power(random, 1),
         cumulative: false,
         trigger,
+        ..World::of((period, points), "[use-case.taf-9]\n", power(random, 1))
     };
     build(random, world)
 }
@@ -571,16 +563,11 @@ pub fn taf10(random: &mut Rng) -> History {
         use_case += &format!("[[use-case.taf-10.thresholds]]\nobis = \"{obis}\"\n{bounds}");
     }
     let tables = send(random, &["registration-period", "day", "never"]);
-    let head = "pseudonymous = true".into();
     let world = World {
-        use_case,
-        head,
+        head: "pseudonymous = true".into(),
         tables,
-        period,
-        points,
-        inputs,
         cumulative: false,
-        trigger: quiet,
+        ..World::of((period, points), use_case, inputs)
     };
     build(random, world)
 }
@@ -593,16 +580,11 @@ pub fn taf11(random: &mut Rng) -> History {
     };
     let tables = send(random, &["registration-period", "day"]);
     let inputs = import(random, 2);
-    let use_case = "[use-case.taf-11]\n".into();
+    let use_case = "[use-case.taf-11]\n";
     let world = World {
-        use_case,
-        head: String::new(),
         tables,
-        period,
-        points,
-        inputs,
-        cumulative: true,
         trigger,
+        ..World::of((period, points), use_case, inputs)
     };
     build(random, world)
 }
@@ -622,14 +604,9 @@ pub fn taf12(random: &mut Rng) -> History {
     let tables = billing(random, period) + &send(random, &["billing-period", "never"]);
     let inputs = import(random, 2);
     let world = World {
-        use_case,
-        head: String::new(),
         tables,
-        period,
-        points,
-        inputs,
-        cumulative: true,
         trigger,
+        ..World::of((period, points), use_case, inputs)
     };
     build(random, world)
 }
